@@ -1,0 +1,32 @@
+// The port to the message broker. What its users may rely on is written at each method; every layer is held to it by one contract
+// suite. Two layers: RabbitMQ, and the event log in PostgreSQL read by cursor (the embedded default).
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position } from "@holdfast/contracts/Ids"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { type Array, Context, type Effect, type Option, Schema, type Stream } from "effect"
+
+/** Who consumes: each group sees every event once, whatever the number of processes that share the work. */
+export const ConsumerGroup = Schema.Literals(["views", "cache", "automation", "analytics", "webhooks", "files"])
+export type ConsumerGroup = typeof ConsumerGroup.Type
+
+/** One event handed to one consumer, who owes it exactly one `ack` or `requeue`. */
+export interface Delivery {
+  readonly envelope: Envelope
+  /** May have been handed out before: the broker says so, or cannot tell. */
+  readonly redelivered: boolean
+  readonly ack: Effect.Effect<void, Unavailable>
+  /** Gives it back, in its place, to be delivered again. */
+  readonly requeue: Effect.Effect<void, Unavailable>
+}
+
+export class Broker extends Context.Service<
+  Broker,
+  {
+    /** Succeeds only once the broker has confirmed every one, in the given order. Publishing one again is harmless: readers deduplicate. */
+    publish(envelopes: Array.NonEmptyReadonlyArray<Envelope>): Effect.Effect<void, Unavailable>
+    /** At least once; the events of one stream in version order, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
+    consume(group: ConsumerGroup): Stream.Stream<Delivery, Unavailable>
+    /** Every event after `after` (none: the whole retained window), then live, each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. */
+    changes(after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable>
+  }
+>()("@holdfast/broker/Broker") {}

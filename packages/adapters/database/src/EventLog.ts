@@ -1,0 +1,25 @@
+// The event log as its readers see it: committed events, in the order that the relay gave them.
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Context, type Effect, type Scope, type Stream } from "effect"
+
+export class EventLog extends Context.Service<
+  EventLog,
+  {
+    /** Gives the next positions to committed events that have none, per stream in version order; how many it gave. Only the leader calls it; a second caller waits, so positions stay gapless. */
+    assignPositions(countMax: number): Effect.Effect<number, Unavailable>
+    /** The relay's cursor: everything up to here is confirmed by the broker. */
+    readonly published: Effect.Effect<Position, Unavailable>
+    markPublished(position: Position): Effect.Effect<void, Unavailable>
+    readonly lastPosition: Effect.Effect<Position, Unavailable>
+    /** Positioned events after `after`, ascending, at most `countMax`. */
+    readAfter(after: Position, countMax: number): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
+    /** Positioned events of one stream after a version, ascending; at most 10 000. */
+    readStream(streamId: StreamId, after: StreamVersion): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
+    /** Wakes whenever positions were assigned, and at least once a second; it may miss, so read after each. */
+    readonly wakeups: Stream.Stream<void>
+    /** Held while the scope is open; fails with nothing, waits until it is this process's turn, ends when the session is lost. */
+    lead(role: string): Effect.Effect<void, Unavailable, Scope.Scope>
+  }
+>()("@holdfast/database/EventLog") {}

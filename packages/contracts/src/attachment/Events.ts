@@ -1,0 +1,73 @@
+// What can happen to a file. Each stage records its tool, versions, duration and outcome, so that a timeline is a query.
+import { Schema } from "effect"
+import { FileId, PrincipalId, Sha256, TicketId } from "../Ids.ts"
+import { FileName, Line } from "../Text.ts"
+import { Derivative, FileStage, MediaType, RejectionReason, Tool } from "./Stages.ts"
+
+const durationMs = Schema.Natural
+
+export const FileReceived = Schema.TaggedStruct("FileReceived", {
+  fileId: FileId,
+  name: FileName,
+  sizeBytes: Schema.Natural,
+  sha256: Sha256,
+  declaredType: MediaType,
+  ownerId: PrincipalId,
+  ticketId: Schema.optionalKey(TicketId)
+})
+export type FileReceived = typeof FileReceived.Type
+
+export const FileIdentified = Schema.TaggedStruct("FileIdentified", {
+  fileId: FileId,
+  mediaType: MediaType,
+  tool: Tool,
+  durationMs
+})
+export type FileIdentified = typeof FileIdentified.Type
+
+export const FileScanned = Schema.TaggedStruct("FileScanned", { fileId: FileId, tool: Tool, durationMs })
+export type FileScanned = typeof FileScanned.Type
+
+export const FileConverted = Schema.TaggedStruct("FileConverted", {
+  fileId: FileId,
+  derivatives: Schema.Array(Derivative).check(Schema.isMaxLength(8)),
+  tool: Tool,
+  durationMs
+})
+export type FileConverted = typeof FileConverted.Type
+
+/** `content` is what a download gives: the uploaded bytes, or the re-encoded image that replaced them. */
+export const FileReleased = Schema.TaggedStruct("FileReleased", {
+  fileId: FileId,
+  content: Schema.Struct({ sha256: Sha256, sizeBytes: Schema.Natural, mediaType: MediaType })
+})
+export type FileReleased = typeof FileReleased.Type
+
+export const FileRejected = Schema.TaggedStruct("FileRejected", {
+  fileId: FileId,
+  stage: FileStage,
+  reason: RejectionReason,
+  detail: Line(500),
+  tool: Tool,
+  durationMs
+})
+export type FileRejected = typeof FileRejected.Type
+
+export const FileParked = Schema.TaggedStruct("FileParked", { fileId: FileId, stage: FileStage, detail: Line(500) })
+export type FileParked = typeof FileParked.Type
+
+/** Sent through the pipeline again, from the stage that had failed. */
+export const FileRetried = Schema.TaggedStruct("FileRetried", { fileId: FileId, stage: FileStage })
+export type FileRetried = typeof FileRetried.Type
+
+export const FileEvent = Schema.Union([
+  FileReceived,
+  FileIdentified,
+  FileScanned,
+  FileConverted,
+  FileReleased,
+  FileRejected,
+  FileParked,
+  FileRetried
+])
+export type FileEvent = typeof FileEvent.Type

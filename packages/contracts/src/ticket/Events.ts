@@ -1,0 +1,57 @@
+// What can happen to a ticket. Encoded events are pinned by golden files; a change is a new schema version with an upcaster.
+import { Schema } from "effect"
+import { FileId, MessageId, PrincipalId, TicketId } from "../Ids.ts"
+import { PersonRef } from "../Principal.ts"
+import { Body, FileName, Subject } from "../Text.ts"
+import { Audience, TicketPriority, TicketStatus } from "./Status.ts"
+
+export const TicketOpened = Schema.TaggedStruct("TicketOpened", {
+  ticketId: TicketId,
+  /** The number that people use; unique, ascending, possibly with gaps. */
+  number: Schema.Int.check(Schema.isGreaterThan(0)),
+  subject: Subject,
+  priority: TicketPriority,
+  requester: PersonRef,
+  messageId: MessageId,
+  body: Body
+})
+export type TicketOpened = typeof TicketOpened.Type
+
+export const TicketReplied = Schema.TaggedStruct("TicketReplied", {
+  ticketId: TicketId,
+  messageId: MessageId,
+  body: Body
+})
+export type TicketReplied = typeof TicketReplied.Type
+
+export const NoteAdded = Schema.TaggedStruct("NoteAdded", { ticketId: TicketId, messageId: MessageId, body: Body })
+export type NoteAdded = typeof NoteAdded.Type
+
+/** By an assignment or by a claim. */
+export const TicketAssigned = Schema.TaggedStruct("TicketAssigned", { ticketId: TicketId, assigneeId: PrincipalId })
+export type TicketAssigned = typeof TicketAssigned.Type
+
+export const TicketStatusChanged = Schema.TaggedStruct("TicketStatusChanged", {
+  ticketId: TicketId,
+  from: TicketStatus,
+  to: TicketStatus
+})
+export type TicketStatusChanged = typeof TicketStatusChanged.Type
+
+export const FileAttached = Schema.TaggedStruct("FileAttached", {
+  ticketId: TicketId,
+  fileId: FileId,
+  name: FileName,
+  audience: Audience
+})
+export type FileAttached = typeof FileAttached.Type
+
+export const TicketEvent = Schema.Union([
+  TicketOpened,
+  TicketReplied,
+  NoteAdded,
+  TicketAssigned,
+  TicketStatusChanged,
+  FileAttached
+])
+export type TicketEvent = typeof TicketEvent.Type

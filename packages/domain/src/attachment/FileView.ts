@@ -1,0 +1,98 @@
+// The view of a file as a pure fold, under the same law as a ticket's.
+
+import type { FileEvent } from "@holdfast/contracts/attachment/Events"
+import type { FileStage } from "@holdfast/contracts/attachment/Stages"
+import type { FileView, StageRecord } from "@holdfast/contracts/attachment/Views"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+
+export const timelineMax = 64
+
+export const applyFile = (view: FileView | null, envelope: Envelope): FileView | null => {
+  if (view !== null && envelope.streamVersion <= view.version) return view
+  const changed = changeOf(view, envelope)
+  if (changed === null) return view
+  return {
+    ...changed,
+    version: envelope.streamVersion,
+    position: envelope.position,
+    updatedAt: envelope.occurredAt,
+    timeline: changed.timeline.slice(-timelineMax)
+  }
+}
+
+const changeOf = (view: FileView | null, envelope: Envelope): FileView | null => {
+  const { event } = envelope
+  if (event._tag === "FileReceived") return received(envelope, event)
+  if (view === null) return null
+  const passed = (stage: FileStage, ran: Pick<StageRecord, "tool" | "durationMs">): FileView["timeline"] =>
+    record(view, envelope, { stage, outcome: "passed", detail: null, tool: ran.tool, durationMs: ran.durationMs })
+  switch (event._tag) {
+    case "FileIdentified":
+      return { ...view, state: "identified", mediaType: event.mediaType, timeline: passed("identify", event) }
+    case "FileScanned":
+      return { ...view, state: "scanned", timeline: passed("scan", event) }
+    case "FileConverted":
+      return { ...view, state: "converted", derivatives: event.derivatives, timeline: passed("convert", event) }
+    case "FileReleased":
+      return {
+        ...view,
+        state: "released",
+        content: event.content,
+        timeline: passed("release", { tool: null, durationMs: null })
+      }
+    case "FileRejected":
+    case "FileParked":
+    case "FileRetried":
+      return stopped(view, envelope, event)
+    default:
+      return null
+  }
+}
+
+type Stopped = Extract<FileEvent, { readonly _tag: "FileRejected" | "FileParked" | "FileRetried" }>
+const stateBefore = { identify: "received", scan: "identified", convert: "scanned", release: "converted" } as const
+
+const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView => {
+  const { stage } = event
+  const untimed = { stage, tool: null, durationMs: null }
+  switch (event._tag) {
+    case "FileRejected": {
+      const { detail, durationMs, reason, tool } = event
+      const timeline = record(view, envelope, { stage, outcome: "rejected", detail, tool, durationMs })
+      return { ...view, state: "rejected", rejection: { reason, detail }, timeline }
+    }
+    case "FileParked": {
+      const timeline = record(view, envelope, { ...untimed, outcome: "parked", detail: event.detail })
+      return { ...view, state: "parked", timeline }
+    }
+    case "FileRetried": {
+      const timeline = record(view, envelope, { ...untimed, outcome: "retried", detail: null })
+      return { ...view, state: stateBefore[stage], timeline }
+    }
+  }
+}
+
+const record = (view: FileView, envelope: Envelope, entry: Omit<StageRecord, "at">): FileView["timeline"] => [
+  ...view.timeline,
+  { ...entry, at: envelope.occurredAt }
+]
+
+const received = (envelope: Envelope, event: Extract<FileEvent, { readonly _tag: "FileReceived" }>): FileView => ({
+  id: event.fileId,
+  version: envelope.streamVersion,
+  position: envelope.position,
+  name: event.name,
+  sizeBytes: event.sizeBytes,
+  sha256: event.sha256,
+  declaredType: event.declaredType,
+  mediaType: null,
+  ownerId: event.ownerId,
+  ticketId: event.ticketId ?? null,
+  state: "received",
+  rejection: null,
+  content: null,
+  derivatives: [],
+  timeline: [],
+  receivedAt: envelope.occurredAt,
+  updatedAt: envelope.occurredAt
+})
