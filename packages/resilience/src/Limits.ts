@@ -25,9 +25,15 @@ export const Commands = {
 export const Database = {
   /** Connections per process; the server has 100 and some ten processes share it. */
   poolConnectionsMax: 6,
-  connectDeadline: Duration.seconds(2),
+  /** On top of those, held for long and outside the guard: a leader's lock and a LISTEN. Connections. */
+  reservedConnectionsMax: 2,
+  /** Shorter than a statement's deadline, so that a hung server which accepts connections is known to have done nothing. */
+  connectDeadline: Duration.millis(750),
   /** Reads give up sooner than writes: there is a cache to fall back to. */
-  readDeadline: Duration.millis(300)
+  readDeadline: Duration.millis(300),
+  readConnectDeadline: Duration.millis(250),
+  /** A transaction that says nothing for this long has lost its client; the server ends it and frees its locks. */
+  idleInTransactionDeadline: Duration.seconds(10)
 } as const
 
 /** Breakers: about a 10 s window; open 1 s, doubling to 5 s. */

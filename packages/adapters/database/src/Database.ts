@@ -1,0 +1,93 @@
+// The two databases as the desk calls them: every statement through a guard, so that none waits for ever and an outage is one typed
+// error. What a server that is well refuses, and the caller did not expect, is a broken invariant and dies.
+import { PgClient } from "@effect/sql-pg"
+import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
+import type { Health } from "@holdfast/resilience/Health"
+import { Commands, Database as Limits } from "@holdfast/resilience/Limits"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Context, Duration, Effect, Layer, type Scope } from "effect"
+import { SqlClient, SqlError } from "effect/sql"
+import { ReadClient } from "./ClientPostgres.ts"
+import { isContention, toFailure } from "./SqlFailure.ts"
+
+export interface GuardedDatabase {
+  /**
+   * Runs statements on this database (it provides the client) within the guard's deadline, or the given one. A refusal that the
+   * caller expects, such as a unique violation, is caught inside `effect`; lock waits and deadlocks come out as `Unavailable`
+   * with reason `refused`, without counting against the server.
+   */
+  run<A, E, R>(
+    effect: Effect.Effect<A, E, R>,
+    options?: { readonly deadline?: Duration.Duration }
+  ): Effect.Effect<A, Exclude<E, SqlError.SqlError> | Unavailable, Exclude<R, SqlClient.SqlClient | PgClient.PgClient>>
+}
+
+/** The core database: commands, the event log, the workers' state. */
+export class Database extends Context.Service<Database, GuardedDatabase>()("@holdfast/database/Database") {
+  static readonly layer: Layer.Layer<Database, never, PgClient.PgClient | Health> = Layer.effect(
+    this,
+    Effect.suspend(() =>
+      guarded(PgClient.PgClient, {
+        dependency: "database",
+        deadline: Duration.sum(Commands.statementDeadline, Commands.poolAcquireDeadline)
+      })
+    )
+  )
+}
+
+/** The read database: views and what projects them. */
+export class ReadDatabase extends Context.Service<ReadDatabase, GuardedDatabase>()("@holdfast/database/ReadDatabase") {
+  static readonly layer: Layer.Layer<ReadDatabase, never, ReadClient | Health> = Layer.effect(
+    this,
+    Effect.suspend(() => guarded(ReadClient, { dependency: "read-database", deadline: Limits.readDeadline }))
+  )
+}
+
+interface SideOptions {
+  readonly dependency: "database" | "read-database"
+  readonly deadline: Duration.Duration
+}
+
+const guarded = <Id>(
+  tag: Context.Key<Id, PgClient.PgClient>,
+  options: SideOptions
+): Effect.Effect<GuardedDatabase, never, Id | Health | Scope.Scope> =>
+  Effect.gen(function* () {
+    const client = yield* tag
+    const guard = yield* makeGuard({
+      ...options,
+      concurrencyMax: Limits.poolConnectionsMax,
+      acquireDeadline: Commands.poolAcquireDeadline,
+      probe: client`SELECT 1`,
+      toFailure
+    })
+    const provided = Context.make(PgClient.PgClient, client).pipe(Context.add(SqlClient.SqlClient, client))
+    return { run: (effect, runOptions) => refusalsDie(options, guard, Effect.provide(effect, provided), runOptions) }
+  })
+
+const refusalsDie = <A, E, R>(
+  options: SideOptions,
+  guard: Guard,
+  effect: Effect.Effect<A, E, R>,
+  runOptions: { readonly deadline?: Duration.Duration } | undefined
+): Effect.Effect<A, Exclude<E, SqlError.SqlError> | Unavailable, R> =>
+  guard.call(effect, runOptions).pipe(
+    Effect.catch((error): Effect.Effect<never, Exclude<E, SqlError.SqlError> | Unavailable> => {
+      if (error instanceof Unavailable) return Effect.fail(error)
+      if (isContention(error)) return Effect.fail(contention(options))
+      return isOwnError(error) ? Effect.fail(error) : Effect.die(error)
+    })
+  )
+
+const isOwnError = <E>(error: E): error is Exclude<E, SqlError.SqlError> => !SqlError.isSqlError(error)
+
+/** About as long as whoever holds the lock has left. */
+const contentionRetryAfterMs = 100
+
+const contention = ({ dependency }: SideOptions) =>
+  new Unavailable({
+    dependency,
+    reason: "refused",
+    retryAfterMs: contentionRetryAfterMs,
+    detail: "another transaction holds what this one needs"
+  })
