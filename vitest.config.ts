@@ -2,7 +2,7 @@
 import { defineConfig } from "vitest/config"
 
 const live = ["**/*.live.test.ts", "**/*.failure.test.ts", "test/flows/**/*.test.ts"]
-const ignored = ["**/node_modules/**", ".toolchain/**", ".holdfast/**"]
+const ignored = ["**/node_modules/**", ".toolchain/**", ".holdfast/**", ".test/**"]
 
 export default defineConfig({
   test: {

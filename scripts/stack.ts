@@ -9,7 +9,7 @@ const main = async (): Promise<void> => {
   switch (options.action) {
     case "up":
       if (!options.detach) return await serveStack(options, options.untilInputEnds)
-      return print(options, await hostStack({ ...options, detached: true }), environmentLines)
+      return print(options, (await hostStack({ ...options, detached: true })).state, environmentLines)
     case "down":
       return await endStack(options.folder)
     case "status":

@@ -7,7 +7,7 @@ const debianFolders = ["/usr/sbin", "/sbin", "/usr/lib/rabbitmq/bin"]
 
 /** The full path of a program, or undefined where the machine has none. Folders named by Debian win over PATH. */
 export const findExecutable = (name: string): string | undefined => {
-  const onPath = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => folder !== "")
+  const onPath = (process.env.PATH ?? "").split(delimiter).filter((folder) => folder !== "")
   const folders = [...postgresFolders(), "/usr/lib/rabbitmq/bin", ...onPath, ...debianFolders]
   return folders.map((folder) => join(folder, name)).find(isExecutable)
 }

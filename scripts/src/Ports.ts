@@ -8,17 +8,19 @@ const portHighest = 32_000
 const attemptsMax = 200
 
 /** The preferred port when it is free and not yet promised, else a free one; the answer is added to `taken`. */
-export const choosePort = async (preferred: number, taken: Set<number>): Promise<number> => {
-  let candidate = preferred
+export const choosePort = async (preferred: number | undefined, taken: Set<number>): Promise<number> => {
+  let candidate = preferred ?? anyPort()
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
     if (!taken.has(candidate) && (await isFree(candidate))) {
       taken.add(candidate)
       return candidate
     }
-    candidate = portLowest + Math.floor(Math.random() * (portHighest - portLowest))
+    candidate = anyPort()
   }
   throw new Error(`No free port was found between ${portLowest} and ${portHighest} in ${attemptsMax} attempts.`)
 }
+
+const anyPort = (): number => portLowest + Math.floor(Math.random() * (portHighest - portLowest))
 
 const isFree = async (port: number): Promise<boolean> =>
   (await canListen(port, "127.0.0.1")) && (await canListen(port, "0.0.0.0"))

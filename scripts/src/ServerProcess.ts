@@ -131,7 +131,7 @@ const launch = (plan: ServerPlan, logFile: string): ChildProcess => {
   const child = spawn(file, args, {
     cwd: plan.folder,
     detached: true,
-    env: { PATH: process.env["PATH"], LANG: "C.UTF-8", ...plan.environment },
+    env: { PATH: process.env.PATH, LANG: "C.UTF-8", ...plan.environment },
     stdio: ["ignore", log, log],
     ...plan.user
   })

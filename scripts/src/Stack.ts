@@ -19,6 +19,8 @@ export interface StackOptions {
   /** Where the servers keep everything; it must not be in use. By default a new one among the temporary files. */
   readonly folder?: string
   readonly only?: ReadonlyArray<ServerName>
+  /** Takes the well-known ports where they are free. Otherwise any, so that stacks starting at once never meet. */
+  readonly wellKnownPorts?: boolean
   /** Told each step, for people who wait. */
   readonly report?: (line: string) => void
 }
@@ -32,10 +34,10 @@ export interface Stack {
   readonly stop: () => Promise<void>
 }
 
-// Taken when free; a run beside another gets others.
-const preferredPorts = { clamd: 7531, postgres: 7532, amqp: 7572, distribution: 7573, epmd: 7574, redis: 7579 }
+const wellKnownPorts = { clamd: 7531, postgres: 7532, amqp: 7572, distribution: 7573, epmd: 7574, redis: 7579 }
 
-const variables: Readonly<Record<string, string>> = {
+/** By which variable the tests find each server. */
+export const serverVariables: Readonly<Record<ServerName, string>> = {
   postgres: "HOLDFAST_TEST_DATABASE_URL",
   rabbitmq: "HOLDFAST_TEST_RABBITMQ_URL",
   redis: "HOLDFAST_TEST_REDIS_URL",
@@ -46,7 +48,7 @@ const variables: Readonly<Record<string, string>> = {
 export const startStack = async (options: StackOptions = {}): Promise<Stack> => {
   const folder = options.folder ?? join(tmpdir(), `holdfast-stack-${randomUUID()}`)
   mkdirSync(folder, { recursive: true })
-  const plans = await planServers(folder, options.only ?? serverNames)
+  const plans = await planServers(folder, options)
   const servers = new Map(plans.map((plan) => [plan.name, new ServerProcess(plan)]))
   const stop = () => stopServers(folder, servers)
   process.once("exit", () => endAtOnce(servers))
@@ -62,20 +64,19 @@ export const startStack = async (options: StackOptions = {}): Promise<Stack> => 
 /** Every folder in which a stack keeps files. */
 export const stackFolders = (folder: string): ReadonlyArray<string> => [postgresFolder(folder), folder]
 
-const planServers = async (folder: string, only: ReadonlyArray<ServerName>): Promise<ReadonlyArray<ServerPlan>> => {
+const planServers = async (folder: string, options: StackOptions): Promise<ReadonlyArray<ServerPlan>> => {
+  const only = options.only ?? serverNames
   const taken = new Set<number>()
+  const port = (name: keyof typeof wellKnownPorts) =>
+    choosePort(options.wellKnownPorts === true ? wellKnownPorts[name] : undefined, taken)
   const plans: Array<ServerPlan> = []
-  if (only.includes("postgres")) plans.push(postgresPlan(folder, await choosePort(preferredPorts.postgres, taken)))
+  if (only.includes("postgres")) plans.push(postgresPlan(folder, await port("postgres")))
   if (only.includes("rabbitmq")) {
-    const ports = {
-      amqp: await choosePort(preferredPorts.amqp, taken),
-      distribution: await choosePort(preferredPorts.distribution, taken),
-      epmd: await choosePort(preferredPorts.epmd, taken)
-    }
+    const ports = { amqp: await port("amqp"), distribution: await port("distribution"), epmd: await port("epmd") }
     plans.push(epmdPlan(folder, ports), rabbitMqPlan(folder, ports))
   }
-  if (only.includes("redis")) plans.push(redisPlan(folder, await choosePort(preferredPorts.redis, taken)))
-  if (only.includes("clamd")) plans.push(clamdPlan(folder, await choosePort(preferredPorts.clamd, taken)))
+  if (only.includes("redis")) plans.push(redisPlan(folder, await port("redis")))
+  if (only.includes("clamd")) plans.push(clamdPlan(folder, await port("clamd")))
   return plans
 }
 
@@ -111,9 +112,9 @@ const endAtOnce = (servers: ReadonlyMap<string, ServerProcess>): void => {
 
 const environmentOf = (plans: ReadonlyArray<ServerPlan>): Record<string, string> => {
   const found: Record<string, string> = {}
-  for (const { name, url } of plans) {
-    const variable = variables[name]
-    if (variable !== undefined) found[variable] = url
+  for (const name of serverNames) {
+    const plan = plans.find((candidate) => candidate.name === name)
+    if (plan !== undefined) found[serverVariables[name]] = plan.url
   }
   return found
 }

@@ -15,12 +15,18 @@ export interface HostOptions {
   readonly detached: boolean
 }
 
+export interface HostedStack {
+  readonly state: StackState
+  /** Ends the servers and their host. */
+  readonly stop: () => Promise<void>
+}
+
 const readyDeadlineMs = 150_000
 const readyPauseMs = 50
 const program = resolve(import.meta.dirname, "..", "stack.ts")
 
 /** Starts a host and returns once its servers answer. */
-export const hostStack = async (options: HostOptions): Promise<StackState> => {
+export const hostStack = async (options: HostOptions): Promise<HostedStack> => {
   await refuseOrClear(options.folder)
   mkdirSync(options.folder, { recursive: true })
   const logFile = join(options.folder, "host.log")
@@ -30,11 +36,10 @@ export const hostStack = async (options: HostOptions): Promise<StackState> => {
     await endHost(child)
     throw new Error(`The test servers did not start:\n${readFileSync(logFile, "utf8").trimEnd()}`)
   }
-  if (options.detached) child.unref()
-  return state
+  return { state, stop: () => endStack(options.folder) }
 }
 
-/** Runs the servers until a signal, or until the input ends where `untilInputEnds` says so. */
+/** Runs the servers until a signal, or for another program until the input from it ends. */
 export const serveStack = async (
   options: Pick<HostOptions, "folder" | "only">,
   untilInputEnds: boolean
@@ -43,7 +48,7 @@ export const serveStack = async (
   writeState(options.folder, { host: markOf(process.pid), ready: false, servers: [], environment: {} })
   const told = endRequested(untilInputEnds)
   const report = (line: string) => process.stdout.write(`${line}\n`)
-  const starting = startStack({ ...options, report })
+  const starting = startStack({ ...options, wellKnownPorts: !untilInputEnds, report })
   const stack = await Promise.race([starting, told.then(() => undefined)])
   if (stack === undefined) return await (await starting).stop()
   writeState(options.folder, stateOf(stack))
