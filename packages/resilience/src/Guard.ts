@@ -2,7 +2,7 @@
 // failures and one for timeouts in a row. While a breaker is open nothing is sent and the caller is refused at once; a synthetic
 // probe, never a user's call, finds out when the dependency is back. Refusals by a dependency that is up count as success. Breaker
 // state is kept in memory. (Pattern: Nygard, "Release It!", 2nd edition, "Circuit Breaker" and "Bulkheads".)
-import { Cause, Duration, Effect, Exit, Schedule, Semaphore, Stream } from "effect"
+import { Cause, Duration, Effect, Exit, Schedule, Scope, Semaphore, Stream } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { deadline } from "./Deadline.ts"
 import type { FailureDomain } from "./FailureDomain.ts"
@@ -38,55 +38,94 @@ export interface Guard {
   ): Effect.Effect<A, E | Unavailable, R>
 }
 
-type Report = (state: DependencyState, detail: string | null) => Effect.Effect<void>
-
 export const makeGuard = Effect.fnUntraced(function* (options: GuardOptions) {
-  const report = yield* makeReport(options.dependency)
+  const board = yield* makeBoard(options.dependency)
   const permits = yield* Semaphore.make(options.concurrencyMax)
-  const probe = attempt(options, options.probe, options.deadline)
-  const byRatio = CircuitBreaker.rate({
-    threshold: Breaker.failureRatio,
-    size: Breaker.windowCalls,
-    minimumCalls: Breaker.minimumCalls
+  const ratio = yield* makeCircuit(options, board, {
+    name: "ratio",
+    tripPolicy: CircuitBreaker.rate({
+      threshold: Breaker.failureRatio,
+      size: Breaker.windowCalls,
+      minimumCalls: Breaker.minimumCalls
+    }),
+    counts: () => true
   })
-  const ratio = yield* makeCircuit(options, byRatio, () => true, probe, report)
-  const timeouts = yield* makeCircuit(
-    options,
-    CircuitBreaker.consecutive(Breaker.consecutiveTimeouts),
-    (error) => error.reason === "timeout",
-    probe,
-    report
-  )
+  const timeouts = yield* makeCircuit(options, board, {
+    name: "timeouts",
+    tripPolicy: CircuitBreaker.consecutive(Breaker.consecutiveTimeouts),
+    counts: (failed) => failed.reason === "timeout"
+  })
+  const gates = Effect.andThen(ratio.gate, timeouts.gate)
+  // The gates stand before the wait for a turn, to refuse at once, and after it: a call that waited while the breaker opened and its
+  // rest ended would otherwise be the probe.
   const call: Guard["call"] = (self, callOptions) =>
     attempt(options, self, callOptions?.deadline ?? options.deadline).pipe(
       timeouts.watch,
       ratio.watch,
-      withPermit(options, permits),
-      Effect.tap(() => report("up", null)),
-      Effect.tapError((error) => (isDegrading(error) ? report("degraded", error.detail) : Effect.void)),
-      (guarded) => Effect.andThen(ratio.gate, Effect.andThen(timeouts.gate, guarded))
+      Effect.tap(() => board.observed("up", null)),
+      Effect.tapError((error) => (isFailure(options, error) ? board.observed("degraded", error.detail) : Effect.void)),
+      (watched) => withPermit(options, permits)(Effect.andThen(gates, watched)),
+      (admitted) => Effect.andThen(gates, admitted)
     )
   return { call } satisfies Guard
 })
 
-/** Health as this guard sees it: an open breaker says down, and only the breaker takes that back. */
-const makeReport = Effect.fnUntraced(function* (dependency: FailureDomain) {
+interface Board {
+  /** A call's outcome. An open circuit overrules it: what was sent before it opened may still succeed. */
+  observed(state: "up" | "degraded", detail: string | null): Effect.Effect<void>
+  opened(circuit: string): Effect.Effect<void>
+  closed(circuit: string): Effect.Effect<void>
+}
+
+/** Health as this guard sees it: down while either circuit is open. Reported only when it changes. */
+const makeBoard = Effect.fnUntraced(function* (dependency: FailureDomain) {
   const health = yield* Health
+  const open = new Set<string>()
   let known: DependencyState = "up"
-  yield* health.report(dependency, "up", null)
-  return (state: DependencyState, detail: string | null) =>
+  let lastFailure: string | null = null
+  const say = (state: DependencyState, detail: string | null) =>
     Effect.suspend(() => {
       if (known === state) return Effect.void
       known = state
-      return health.report(dependency, state, detail)
+      const told = Effect.annotateLogs({ dependency, detail: detail ?? "" })
+      const log =
+        state === "down" ? Effect.logWarning(`${dependency} is down`) : Effect.logInfo(`${dependency} is ${state}`)
+      return Effect.andThen(health.report(dependency, state, detail), told(log))
     })
+  yield* health.report(dependency, "up", null)
+  return {
+    observed: (state, detail) =>
+      Effect.suspend(() => {
+        if (detail !== null) lastFailure = detail
+        return open.size > 0 ? Effect.void : say(state, detail)
+      }),
+    opened: (circuit) =>
+      Effect.suspend(() => {
+        open.add(circuit)
+        return say("down", lastFailure)
+      }),
+    closed: (circuit) =>
+      Effect.suspend(() => {
+        open.delete(circuit)
+        return open.size > 0 ? Effect.void : say("up", null)
+      })
+  } satisfies Board
 })
 
-const isDegrading = (error: unknown): error is Unavailable =>
-  error instanceof Unavailable && error.reason !== "breaker_open" && error.reason !== "saturated"
+/** Counts against the dependency: its own failure, not another's and not a refusal by this guard. */
+const isFailure = (options: GuardOptions, error: unknown): error is Unavailable =>
+  error instanceof Unavailable &&
+  error.dependency === options.dependency &&
+  error.reason !== "breaker_open" &&
+  error.reason !== "saturated"
 
 const unavailable = (options: GuardOptions, { detail, reason }: Failure, retryAfterMs: number) =>
-  new Unavailable({ dependency: options.dependency, reason, detail, retryAfterMs: Math.ceil(retryAfterMs) })
+  new Unavailable({
+    dependency: options.dependency,
+    reason,
+    detail,
+    retryAfterMs: Math.max(0, Math.ceil(retryAfterMs))
+  })
 
 const retryAfterMsDefault = Duration.toMillis(Breaker.openMin)
 
@@ -96,35 +135,40 @@ const attempt = <A, E, R>(
   limit: Duration.Duration
 ): Effect.Effect<A, E | Unavailable, R> =>
   Effect.mapError(deadline(limit)(self), (error) => {
-    if (error instanceof Unavailable) return error
-    const failure: Failure | null = Cause.isTimeoutError(error)
-      ? { reason: "timeout", detail: `no answer within ${Duration.toMillis(limit)} ms` }
-      : options.toFailure(error)
-    if (failure !== null) return unavailable(options, failure, retryAfterMsDefault)
-    return error as E
+    if (Cause.isTimeoutError(error)) {
+      const detail = `no answer within ${Duration.toMillis(limit)} ms`
+      return unavailable(options, { reason: "timeout", detail }, retryAfterMsDefault)
+    }
+    const failure = error instanceof Unavailable ? null : options.toFailure(error)
+    return failure === null ? error : unavailable(options, failure, retryAfterMsDefault)
   })
 
+// The permit belongs to a scope from the moment it is taken, so that neither the deadline nor an interruption can lose it.
 const withPermit =
   (options: GuardOptions, permits: Semaphore.Semaphore) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Unavailable, R> =>
-    Effect.acquireUseRelease(
-      permits.take(1).pipe(
-        Effect.timeoutOrElse({
-          duration: options.acquireDeadline,
-          orElse: () =>
-            Effect.fail(
-              unavailable(
-                options,
-                { reason: "saturated", detail: `${options.concurrencyMax} calls are under way` },
-                Duration.toMillis(options.acquireDeadline)
-              )
-            )
-        })
-      ),
-      () => self,
-      () => permits.release(1),
-      { interruptible: true }
+    Effect.scopedWith((scope) =>
+      permits
+        .takeScoped(1)
+        .pipe(
+          Scope.provide(scope),
+          Effect.timeoutOrElse({ duration: options.acquireDeadline, orElse: () => Effect.fail(saturated(options)) }),
+          Effect.andThen(self)
+        )
     )
+
+const saturated = (options: GuardOptions) =>
+  unavailable(
+    options,
+    { reason: "saturated", detail: `${options.concurrencyMax} calls are under way` },
+    Duration.toMillis(options.acquireDeadline)
+  )
+
+interface CircuitOptions {
+  readonly name: string
+  readonly tripPolicy: CircuitBreaker.TripPolicy
+  readonly counts: (failed: Unavailable) => boolean
+}
 
 interface Circuit {
   /** Fails at once unless the circuit is closed. */
@@ -132,39 +176,82 @@ interface Circuit {
   readonly watch: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Unavailable, R>
 }
 
-const makeCircuit = Effect.fnUntraced(function* (
-  options: GuardOptions,
-  tripPolicy: CircuitBreaker.TripPolicy,
-  counts: (error: Unavailable) => boolean,
-  probe: Effect.Effect<unknown, unknown>,
-  report: Report
-) {
+const openDuration = Schedule.min([Schedule.exponential(Breaker.openMin), Schedule.spaced(Breaker.openMax)]).pipe(
+  Schedule.jittered
+)
+
+const makeCircuit = Effect.fnUntraced(function* (options: GuardOptions, board: Board, circuit: CircuitOptions) {
   const key = options.dependency
-  const openDuration = Schedule.min([Schedule.exponential(Breaker.openMin), Schedule.spaced(Breaker.openMax)]).pipe(
-    Schedule.jittered
+  const breaker = yield* CircuitBreaker.make({ tripPolicy: circuit.tripPolicy, openDuration }).pipe(
+    Effect.provide(CircuitBreaker.layerStoreMemory())
   )
-  const breaker = yield* CircuitBreaker.make({ tripPolicy, openDuration })
-  const rejected = (retryAfterMs: number) =>
-    unavailable(options, { reason: "breaker_open", detail: "it has been failing and is given a rest" }, retryAfterMs)
-  const classify = (exit: Exit.Exit<unknown, unknown>) => {
-    if (Exit.isSuccess(exit)) return CircuitBreaker.success
-    const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-    if (!(failed instanceof Unavailable)) return Exit.hasInterrupts(exit) ? CircuitBreaker.ignored : CircuitBreaker.success
-    return counts(failed) ? CircuitBreaker.failure() : CircuitBreaker.ignored
-  }
+  const classify = classifier(options, circuit)
   const watch: Circuit["watch"] = (self) =>
-    breaker.execute(self, { key, classify }).pipe(
-      Effect.mapError((error) =>
-        CircuitBreaker.isCircuitBreakerError(error) ? rejected(retryAfterMsDefault) : error
-      )
+    Effect.mapError(breaker.execute(self, { key, classify }), (error) =>
+      error instanceof CircuitBreaker.CircuitBreakerError ? rejected(options, retryAfterMsDefault) : error
     )
-  const gate = breaker.state(key).pipe(
-    Effect.orDie,
-    Effect.flatMap((state) => {
-      if (state._tag === "Closed") return Effect.void
-      return Effect.fail(rejected(state._tag === "Open" ? Duration.toMillis(state.retryAfter) : retryAfterMsDefault))
-    })
+  const gate = Effect.flatMap(Effect.orDie(breaker.state(key)), (state) =>
+    state._tag === "Closed" ? Effect.void : Effect.fail(rejected(options, retryAfterMsOf(state)))
   )
-  yield* prober(breaker, watch(probe), key, report)
+  yield* prober(breaker, circuit.name, board, options, watch(attempt(options, options.probe, options.deadline)))
   return { gate, watch } satisfies Circuit
+})
+
+const rejected = (options: GuardOptions, retryAfterMs: number) =>
+  unavailable(
+    options,
+    { reason: "breaker_open", detail: "it has been failing and is given a rest" },
+    Math.max(1, retryAfterMs)
+  )
+
+const retryAfterMsOf = (state: CircuitBreaker.State) =>
+  state._tag === "Open" ? Duration.toMillis(state.retryAfter) : retryAfterMsDefault
+
+/** A defect or an interruption says nothing about the dependency; a refusal says that it is up. */
+const classifier = (options: GuardOptions, circuit: CircuitOptions) => (exit: Exit.Exit<unknown, unknown>) => {
+  if (Exit.isSuccess(exit)) return CircuitBreaker.success
+  const failed = exit.cause.reasons.find(Cause.isFailReason)?.error
+  if (failed === undefined) return CircuitBreaker.ignored
+  if (!(failed instanceof Unavailable)) return CircuitBreaker.success
+  return isFailure(options, failed) && circuit.counts(failed) ? CircuitBreaker.failure() : CircuitBreaker.ignored
+}
+
+/** Heals the circuit after each opening. It listens before any call is made, for a transition is told only once. */
+const prober = (
+  breaker: CircuitBreaker.CircuitBreaker,
+  circuit: string,
+  board: Board,
+  options: GuardOptions,
+  probe: Effect.Effect<unknown, unknown>
+) =>
+  breaker.transitions.pipe(
+    Stream.filter((transition) => transition.to === "Open"),
+    Stream.runForEach(() =>
+      board
+        .opened(circuit)
+        .pipe(Effect.andThen(probeUntilClosed(breaker, options, probe)), Effect.andThen(board.closed(circuit)))
+    ),
+    Effect.tapCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.void
+        : Effect.logError(`the prober of ${options.dependency} has stopped`, cause)
+    ),
+    Effect.forkScoped({ startImmediately: true })
+  )
+
+// Asks the breaker again after every sleep: timers may fire early, and a probe that ends in a defect leaves it half open.
+const probeUntilClosed = Effect.fnUntraced(function* (
+  breaker: CircuitBreaker.CircuitBreaker,
+  { dependency }: GuardOptions,
+  probe: Effect.Effect<unknown, unknown>
+) {
+  while (true) {
+    const state = yield* Effect.orDie(breaker.state(dependency))
+    if (state._tag === "Closed") return
+    yield* Effect.sleep(Duration.millis(Math.max(1, retryAfterMsOf(state))))
+    yield* probe.pipe(
+      Effect.tapDefect((defect) => Effect.logWarning(`the probe of ${dependency} is broken`, defect)),
+      Effect.exit
+    )
+  }
 })

@@ -1,0 +1,257 @@
+// What a guard promises to its callers and to its dependency, on the test clock.
+import { describe, expect, it } from "@effect/vitest"
+import { Data, Deferred, Duration, Effect, Exit, Fiber, Ref, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { type GuardOptions, makeGuard } from "../src/Guard.ts"
+import { Health } from "../src/Health.ts"
+import { Unavailable } from "../src/Unavailable.ts"
+
+class Broken extends Data.TaggedError("Broken")<{ readonly detail: string }> {}
+class Refused extends Data.TaggedError("Refused")<{ readonly detail: string }> {}
+
+const broken = Effect.fail(new Broken({ detail: "connection refused" }))
+const refused = Effect.fail(new Refused({ detail: "no such row" }))
+const times = (count: number) => Array.from({ length: count })
+
+/** A guard whose dependency answers probes as `alive` says, and that counts what reached the dependency. */
+const setUp = Effect.fnUntraced(function* (options: Partial<GuardOptions> = {}) {
+  const alive = yield* Ref.make(true)
+  const probes = yield* Ref.make(0)
+  const sent = yield* Ref.make(0)
+  const guard = yield* makeGuard({
+    dependency: "database",
+    deadline: Duration.millis(100),
+    concurrencyMax: 4,
+    acquireDeadline: Duration.millis(20),
+    probe: Ref.update(probes, (count) => count + 1).pipe(
+      Effect.andThen(Ref.get(alive)),
+      Effect.flatMap((up) => (up ? Effect.void : broken))
+    ),
+    toFailure: (error) => (error instanceof Broken ? { reason: "unreachable", detail: error.detail } : null),
+    ...options
+  })
+  const call = <A, E>(self: Effect.Effect<A, E>) =>
+    guard.call(
+      Effect.andThen(
+        Ref.update(sent, (count) => count + 1),
+        self
+      )
+    )
+  const reasonOf = <A, E>(self: Effect.Effect<A, E>) =>
+    Effect.map(Effect.flip(call(self)), (error) => (error instanceof Unavailable ? error.reason : error))
+  const timeOut = Effect.gen(function* () {
+    const hung = yield* Effect.forkChild(reasonOf(Effect.never), { startImmediately: true })
+    yield* TestClock.adjust("100 millis")
+    return yield* Fiber.join(hung)
+  })
+  const health = Effect.map(
+    Health.use((known) => known.all),
+    (all) => all[0]?.state
+  )
+  return { alive, call, guard, health, probes, reasonOf, sent, timeOut }
+})
+
+const guarded = (name: string, body: () => Effect.Effect<void, unknown, Health | Scope.Scope>) =>
+  it.effect(name, () => Effect.provide(body(), Health.layer))
+
+describe("an open breaker", () => {
+  guarded("opens on three timeouts in a row and then sends nothing", () =>
+    Effect.gen(function* () {
+      const { alive, health, reasonOf, sent, timeOut } = yield* setUp()
+      yield* Ref.set(alive, false)
+      for (const _ of times(3)) expect(yield* timeOut).toBe("timeout")
+      expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
+      expect(yield* Ref.get(sent)).toBe(3)
+      expect(yield* health).toBe("down")
+    })
+  )
+
+  guarded("does not open on timeouts with answers between them", () =>
+    Effect.gen(function* () {
+      const { call, timeOut } = yield* setUp()
+      for (const _ of times(6)) {
+        yield* timeOut
+        yield* call(Effect.void)
+        yield* call(Effect.void)
+      }
+      yield* call(Effect.void)
+    })
+  )
+
+  guarded("opens when half of the calls fail, but not before five calls", () =>
+    Effect.gen(function* () {
+      const { call, reasonOf } = yield* setUp()
+      yield* call(Effect.void)
+      yield* call(Effect.void)
+      for (const _ of times(2)) expect(yield* reasonOf(broken)).toBe("unreachable")
+      expect(yield* reasonOf(broken)).toBe("unreachable")
+      expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
+    })
+  )
+
+  guarded("never opens on refusals, which pass through as they are", () =>
+    Effect.gen(function* () {
+      const { health, reasonOf } = yield* setUp()
+      for (const _ of times(50)) expect(yield* reasonOf(refused)).toBeInstanceOf(Refused)
+      expect(yield* health).toBe("up")
+    })
+  )
+
+  guarded("never opens on defects of the caller's own code", () =>
+    Effect.gen(function* () {
+      const { call } = yield* setUp()
+      for (const _ of times(30)) yield* Effect.exit(call(Effect.die(new Error("a mistake"))))
+      yield* call(Effect.void)
+    })
+  )
+
+  guarded("tells when trying again is worth it", () =>
+    Effect.gen(function* () {
+      const { call, timeOut } = yield* setUp()
+      for (const _ of times(3)) yield* timeOut
+      const error = yield* Effect.flip(call(Effect.void))
+      expect(error.retryAfterMs).toBeGreaterThan(0)
+      expect(error.retryAfterMs).toBeLessThanOrEqual(1200)
+    })
+  )
+})
+
+describe("healing", () => {
+  guarded("heals by itself, without any user's call", () =>
+    Effect.gen(function* () {
+      const { alive, call, health, sent, timeOut } = yield* setUp()
+      yield* Ref.set(alive, false)
+      for (const _ of times(3)) yield* timeOut
+      yield* TestClock.adjust("30 seconds")
+      expect(yield* health).toBe("down")
+      yield* Ref.set(alive, true)
+      yield* TestClock.adjust("7 seconds")
+      expect(yield* health).toBe("up")
+      expect(yield* Ref.get(sent)).toBe(3)
+      yield* call(Effect.void)
+    })
+  )
+
+  guarded("never makes a user's call the probe", () =>
+    Effect.gen(function* () {
+      const { alive, probes, reasonOf, sent, timeOut } = yield* setUp()
+      yield* Ref.set(alive, false)
+      for (const _ of times(3)) yield* timeOut
+      for (const _ of times(600)) {
+        yield* TestClock.adjust("100 millis")
+        expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
+      }
+      expect(yield* Ref.get(sent)).toBe(3)
+      expect(yield* Ref.get(probes)).toBeGreaterThan(8)
+    })
+  )
+
+  guarded("does not let a call through that waited for its turn while the breaker opened", () =>
+    Effect.gen(function* () {
+      const { alive, reasonOf, sent, timeOut } = yield* setUp({
+        concurrencyMax: 1,
+        acquireDeadline: Duration.minutes(1)
+      })
+      yield* Ref.set(alive, false)
+      for (const _ of times(2)) yield* timeOut
+      const lastStraw = yield* Effect.forkChild(reasonOf(Effect.never), { startImmediately: true })
+      const waiting = yield* Effect.forkChild(reasonOf(Effect.void), { startImmediately: true })
+      yield* TestClock.adjust("100 millis")
+      expect(yield* Fiber.join(lastStraw)).toBe("timeout")
+      expect(yield* Fiber.join(waiting)).toBe("breaker_open")
+      expect(yield* Ref.get(sent)).toBe(3)
+    })
+  )
+
+  guarded("goes on probing though the probe itself is broken", () =>
+    Effect.gen(function* () {
+      const fixed = yield* Ref.make(false)
+      const probe = Effect.flatMap(Ref.get(fixed), (is) => (is ? Effect.void : Effect.die(new Error("a bug"))))
+      const { health, timeOut } = yield* setUp({ probe })
+      for (const _ of times(3)) yield* timeOut
+      yield* TestClock.adjust("20 seconds")
+      expect(yield* health).toBe("down")
+      yield* Ref.set(fixed, true)
+      yield* TestClock.adjust("7 seconds")
+      expect(yield* health).toBe("up")
+    })
+  )
+})
+
+describe("bounds", () => {
+  guarded("refuses as saturated when every permit is taken for too long, which is no failure of the dependency", () =>
+    Effect.gen(function* () {
+      const { call, reasonOf } = yield* setUp()
+      const release = yield* Deferred.make<void>()
+      const busy = yield* Effect.forkChild(
+        Effect.all(
+          times(4).map(() => call(Deferred.await(release))),
+          { concurrency: "unbounded" }
+        ),
+        { startImmediately: true }
+      )
+      const extra = yield* Effect.forkChild(
+        Effect.all(
+          times(30).map(() => reasonOf(Effect.void)),
+          { concurrency: "unbounded" }
+        ),
+        { startImmediately: true }
+      )
+      yield* TestClock.adjust("20 millis")
+      expect(new Set(yield* Fiber.join(extra))).toEqual(new Set(["saturated"]))
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(busy)
+      yield* call(Effect.void)
+    })
+  )
+
+  guarded("gives every permit back, however the call ended", () =>
+    Effect.gen(function* () {
+      const { call } = yield* setUp({ concurrencyMax: 1 })
+      yield* Effect.exit(call(refused))
+      yield* Effect.exit(call(Effect.die(new Error("a mistake"))))
+      const hung = yield* Effect.forkChild(call(Effect.never), { startImmediately: true })
+      const waiting = yield* Effect.forkChild(call(Effect.void), { startImmediately: true })
+      yield* Fiber.interrupt(waiting)
+      yield* Fiber.interrupt(hung)
+      expect(Exit.isSuccess(yield* Effect.exit(call(Effect.void)))).toBe(true)
+    })
+  )
+
+  guarded("answers at the deadline of the call, where it has one of its own", () =>
+    Effect.gen(function* () {
+      const { guard } = yield* setUp()
+      const slow = yield* Effect.forkChild(guard.call(Effect.sleep("1 second"), { deadline: Duration.seconds(2) }))
+      yield* TestClock.adjust("1 second")
+      expect(Exit.isSuccess(yield* Fiber.await(slow))).toBe(true)
+    })
+  )
+})
+
+describe("health", () => {
+  guarded("is degraded after a failure and up after the next answer", () =>
+    Effect.gen(function* () {
+      const { call, health, reasonOf } = yield* setUp()
+      expect(yield* health).toBe("up")
+      yield* reasonOf(broken)
+      expect(yield* health).toBe("degraded")
+      yield* call(Effect.void)
+      expect(yield* health).toBe("up")
+    })
+  )
+
+  guarded("stays down though a call that was sent before the opening succeeds", () =>
+    Effect.gen(function* () {
+      const { alive, guard, health, timeOut } = yield* setUp()
+      yield* Ref.set(alive, false)
+      const release = yield* Deferred.make<void>()
+      const early = yield* Effect.forkChild(guard.call(Deferred.await(release), { deadline: Duration.minutes(1) }), {
+        startImmediately: true
+      })
+      for (const _ of times(3)) yield* timeOut
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(early)
+      expect(yield* health).toBe("down")
+    })
+  )
+})
