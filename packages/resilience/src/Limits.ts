@@ -66,3 +66,181 @@ export const Consumer = {
   backoffMin: Duration.millis(100),
   backoffMax: Duration.seconds(10)
 } as const
+
+/** The embedded PostgreSQL that `holdfast up` starts. */
+export const EmbeddedDatabase = {
+  /** Two pools of 6 in each of six processes, the relay's and the consumers' own, and room for an operator. Connections. */
+  connectionsMax: 200,
+  /** Making a new cluster takes about a second; a slow disk some twenty. */
+  createDeadline: Duration.seconds(90),
+  /** Crash recovery after a busy minute takes seconds. */
+  readyDeadline: Duration.seconds(60),
+  /** One question to the server whether it is there. */
+  answerDeadline: Duration.seconds(1),
+  /** The supervisor has 20 s for everything, so these three together stay under half of that. */
+  stopDeadline: Duration.seconds(5),
+  quitDeadline: Duration.seconds(2),
+  killDeadline: Duration.seconds(2),
+  /** What initdb and the single-user server may say before it is cut. Bytes. */
+  outputBytesMax: ByteSize.mebibytes(1)
+} as const
+
+/** Disks. Each operation on its own; a disk that hangs is unavailable, not waited for. */
+export const Storage = {
+  operationDeadline: Duration.seconds(10),
+  /** A whole write of the largest upload to a slow disk. */
+  writeDeadline: Duration.minutes(2),
+  operationsAtOnceMax: 64,
+  acquireDeadline: Duration.seconds(2),
+  /** A disk that refused is asked again no sooner. */
+  retryDelay: Duration.seconds(5),
+  /** One read from disk: few calls, and little memory for each reader. */
+  readChunkBytes: ByteSize.kibibytes(256),
+  /** Always left free, so that a flood of uploads cannot fill the disk that journal and logs need. */
+  freeBytesMin: ByteSize.gibibytes(1),
+  /** Quarantined content is kept this long after it last arrived, for a scan that waits and for a later rescan. */
+  quarantineLifetime: Duration.days(7),
+  /** What an interrupted write left behind is certainly abandoned after this. */
+  leftoverLifetime: Duration.hours(24)
+} as const
+
+/** Malware scanner. */
+export const Scanner = {
+  /** Greeting, version and the start of an answer. */
+  baseDeadline: Duration.seconds(10),
+  /** On top of it; clamd scans some 90 MiB a second here, ten times slower is broken. */
+  perMebibyteDeadline: Duration.millis(100),
+  toolDeadline: Duration.seconds(2),
+  /** clamd's own default is 12 threads; leave it room. */
+  scansAtOnceMax: 4,
+  acquireDeadline: Duration.seconds(5),
+  /** What the policy scanner looks at of the end of a file. */
+  tailBytes: ByteSize.kibibytes(64)
+} as const
+
+/** Converter child processes. */
+export const Converter = {
+  /** A photograph takes about one second. */
+  deadline: Duration.seconds(20),
+  /** Processor time, for a child that ignores everything. Seconds. */
+  cpuSecondsMax: 20,
+  heapBytesMax: ByteSize.mebibytes(256),
+  /** All private memory of the child: a decoded image at the pixel limit and its copy. */
+  dataBytesMax: ByteSize.gibibytes(2),
+  outputBytesMax: ByteSize.mebibytes(128),
+  /** Over all frames of an animation. Larger pictures than any camera makes. */
+  pixelsMax: 100_000_000,
+  framesMax: 300,
+  thumbnailPixels: 256,
+  atOnceMax: 2,
+  acquireDeadline: Duration.seconds(5)
+} as const
+
+/** Uploads and downloads. */
+export const Files = {
+  uploadBytesMax: ByteSize.mebibytes(512),
+  /** Started and not finished, per principal. */
+  openUploadsPerPrincipalMax: 32,
+  /** Started and not finished, in all: each costs a file, and memory for its running hash. */
+  openUploadsMax: 4096,
+  uploadLifetime: Duration.hours(24),
+  metadataBytesMax: ByteSize.kibibytes(4),
+  connectionsMax: 512,
+  connectionsPerPrincipalMax: 16,
+  /** Beyond what people's lines carry, below what would starve the desk on the same machine. Bytes a second. */
+  bytesPerSecondMax: ByteSize.mebibytes(400),
+  bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
+  /** No byte for so long on a connection: the client is gone. */
+  idleDeadline: Duration.seconds(60),
+  journalDelay: Duration.millis(200),
+  journalErrorDelayMax: Duration.seconds(5),
+  journalBatchMax: 100,
+  sweepInterval: Duration.minutes(10)
+} as const
+
+/** The stages of the file pipeline. */
+export const Pipeline = {
+  /** What is read to identify a file: the directory of an office document lies within it. */
+  headBytes: ByteSize.mebibytes(1),
+  /** Small files do not wait behind large ones. */
+  smallBytesMax: ByteSize.mebibytes(8),
+  /** A consumer's turn is shorter than a long scan: the stage goes on, and the next turn joins it. Below `Consumer.handleDeadline`. */
+  turnDeadline: Duration.seconds(8),
+  stageAttemptsMax: 3,
+  stageBackoff: Duration.millis(200),
+  /** Timeouts on one file while the tool answers others: it is the file. */
+  stageTimeoutsMax: 3
+} as const
+
+/** Cached read models. */
+export const Cache = {
+  /** A local server or file answers in a few ms; reads that wait longer gain nothing over the next page load. */
+  readDeadline: Duration.millis(250),
+  writeDeadline: Duration.seconds(1),
+  connectDeadline: Duration.millis(500),
+  /** Between attempts to reach the server again. */
+  reconnectDelayMax: Duration.seconds(1),
+  callsUnderWayMax: 64,
+  acquireDeadline: Duration.millis(100),
+  /** Documents of one kind (tickets, files, people); the ones that changed longest ago make room. Documents. */
+  documentsPerKindMax: 50_000,
+  /** Documents asked for, or put, at once. */
+  batchMax: 500,
+  /** What the longest list on a screen may scroll to. Entries. */
+  listMax: 500,
+  /** Newest documents remembered per word, and distinct words remembered per document and audience. */
+  documentsPerWordMax: 2_000,
+  wordsPerDocumentMax: 400,
+  /** A longer conversation keeps its newest part. UTF-16 code units of JSON. */
+  documentLengthMax: 262_144,
+  /** Positions applied out of order that wait for the ones before them. */
+  aheadMax: 100_000,
+  /** Another process holds the file's write lock: wait at most this long, it blocks this process. */
+  fileLockDeadline: Duration.millis(250)
+} as const
+
+/** Views: what the consumers that write them hold to. */
+export const Views = {
+  /** Events folded into one transaction. */
+  batchMax: 64,
+  /** How often a view that has applied everything says that it is current. */
+  currentEvery: Duration.seconds(5),
+  /** A position that nobody applied for this long, while nothing before it is missing, belongs to a parked event: pass it. */
+  gapDeadline: Duration.seconds(60),
+  /** An empty cache is filled with this many of the newest tickets. */
+  warmTicketsMax: 2_000
+} as const
+
+/** GraphQL. */
+export const Queries = {
+  /** The whole answer. */
+  requestDeadline: Duration.seconds(5),
+  /** Beyond this a queue would only grow: answer 503 at once. Requests. */
+  underWayMax: 512,
+  requestBytesMax: 65_536,
+  documentLengthMax: 16_384,
+  documentTokensMax: 2_000,
+  /** Nested selections; the introspection query of common tools needs 15. */
+  depthMax: 16,
+  /** Selections after fragments are spread: bounds the work of validation too. */
+  selectionsMax: 500,
+  aliasesMax: 30,
+  /** Objects that an answer may hold, pages taken as full. */
+  costMax: 5_000,
+  pageDefault: 20,
+  pageMax: 100,
+  searchResultsMax: 200,
+  searchWordsMax: 8,
+  volumeHoursMax: 24 * 31,
+  /** Parsed and validated documents kept, and documents registered by their hash. */
+  documentsKeptMax: 1_000,
+  /** Verified tokens kept, and for how long before they are verified again. */
+  tokensKeptMax: 10_000,
+  tokenKeptFor: Duration.seconds(60),
+  /** How long `atLeastVersion` waits, and how often it looks. */
+  versionWait: Duration.seconds(2),
+  versionPoll: Duration.millis(50),
+  /** Requests that may wait so at once. */
+  versionWaitersMax: 200,
+  downloadLinkLifetime: Duration.minutes(10)
+} as const
