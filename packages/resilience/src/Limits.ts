@@ -18,6 +18,8 @@ export const Commands = {
   /** Largest payload (a 64 KiB body in JSON escapes) with room to spare. */
   requestBytesMax: ByteSize.kibibytes(512),
   receiptLifetime: Duration.days(7),
+  /** Ticket numbers kept at hand, so that opening one needs no extra round trip: two full batches. What a crash loses. */
+  numberStock: 64,
   perPrincipalPerMinuteMax: 1200
 } as const
 
@@ -65,6 +67,51 @@ export const Consumer = {
   attemptsMax: 6,
   backoffMin: Duration.millis(100),
   backoffMax: Duration.seconds(10)
+} as const
+
+/** Parked events. */
+export const Parking = {
+  /** One page of a list that a person reads. Events. */
+  listMax: 500,
+  /** Characters of a reason. */
+  reasonLengthMax: 500,
+  /** Longer than one event's reaction may take, so that two processes never replay the same one at once. */
+  lease: Duration.seconds(30),
+  /** How soon a consumer notices that an operator said replay. */
+  replayDelay: Duration.seconds(1)
+} as const
+
+/** RabbitMQ. */
+export const Broker = {
+  /** A batch of the relay with its confirms; an idle broker takes some 50 ms. */
+  callDeadline: Duration.seconds(5),
+  connectDeadline: Duration.seconds(3),
+  /** A channel or connection that does not close in time is left to the server. */
+  closeDeadline: Duration.seconds(2),
+  /** The server is given up after two of these without a sign of life. Seconds. */
+  heartbeatSeconds: 5,
+  /** Calls at once: the relay's batch, acknowledgements and set-up of consumers. */
+  callsUnderWayMax: 16,
+  acquireDeadline: Duration.seconds(1),
+  /** Queues per group: so many processes of a group can share its work. Fixed: another number moves streams between queues. */
+  partitions: 4,
+  /** Events of the change feed held unacknowledged: bounds a gateway's memory. Events. */
+  changesPrefetchMax: 500,
+  /** How far back the change feed goes; gateways keep 15 minutes of it in memory. */
+  changesAgeMax: Duration.hours(4),
+  changesBytesMax: ByteSize.gibibytes(2),
+  changesSegmentBytes: ByteSize.mebibytes(64),
+  /** From RabbitMQ 4 on a quorum queue drops a message after 20 deliveries unless told otherwise; parking is ours to decide. */
+  deliveriesMax: 1_000_000
+} as const
+
+/** Leaders: who runs the relay, and each group of the embedded broker. */
+export const Leader = {
+  /** How soon another process takes over once the role is free. */
+  retryDelay: Duration.millis(500),
+  /** How often the holder proves that its session lives, and how long the proof may take. */
+  checkInterval: Duration.seconds(1),
+  checkDeadline: Duration.seconds(2)
 } as const
 
 /** The embedded PostgreSQL that `holdfast up` starts. */
@@ -243,4 +290,60 @@ export const Queries = {
   /** Requests that may wait so at once. */
   versionWaitersMax: 200,
   downloadLinkLifetime: Duration.minutes(10)
+} as const
+
+/** The realtime gateway. */
+export const Realtime = {
+  /** How far back a client may resume. Whichever of the three is reached first. */
+  windowEventsMax: 50_000,
+  windowAgeMax: Duration.minutes(15),
+  /** Estimated memory of the window; long messages would otherwise make 50 000 events several gigabytes. */
+  windowBytesMax: ByteSize.mebibytes(256),
+  /** Sockets of one process: some 60 KiB each with its buffers. */
+  connectionsMax: 20_000,
+  /** One person's browser tabs and devices; a service's workers. */
+  connectionsPerPrincipalMax: 64,
+  /** Subscriptions and queries under way on one socket. */
+  operationsPerSocketMax: 100,
+  /** Queries under way on one socket: they cost a database round trip each. */
+  queriesPerSocketMax: 8,
+  queryDeadline: Duration.seconds(5),
+  /** A query with its variables; the largest legitimate one is far smaller. */
+  messageBytesMax: ByteSize.kibibytes(64),
+  /** Mean and burst of messages from one client: it subscribes and answers pings, no more. */
+  messagesPerSecondMax: 50,
+  messagesBurstMax: 200,
+  /** Lexical tokens and fields of a subscription document: parsing is bounded, and so is how often a field is repeated. */
+  documentTokensMax: 1000,
+  subscriptionFieldsMax: 64,
+  /** Parsed documents kept; clients use few different ones. */
+  documentsCachedMax: 500,
+  /** Unsent bytes of one socket; beyond it the client is too slow for live events and resumes from its cursor. */
+  bufferedBytesMax: ByteSize.mebibytes(1),
+  /** Catching up stops sending above this many unsent bytes of the socket, so it never fills the buffer by itself. */
+  catchUpBufferedBytesMax: ByteSize.kibibytes(256),
+  /** Events looked at for one subscription before another has its turn. */
+  catchUpEventsMax: 500,
+  catchUpPoll: Duration.millis(10),
+  /** A catching-up client that takes nothing for so long is gone. */
+  catchUpDeadline: Duration.seconds(20),
+  /** Encoded events kept for clients that catch up on the same subscription. */
+  encodedBytesMax: ByteSize.mebibytes(16),
+  initDeadline: Duration.seconds(3),
+  verifyDeadline: Duration.seconds(2),
+  /** Also tells the client how far the feed is. Proxies commonly cut what is silent for a minute. */
+  pingInterval: Duration.seconds(15),
+  /** Nothing heard for two pings and a slow line. */
+  silenceMax: Duration.seconds(40),
+  sweepInterval: Duration.seconds(1),
+  /** Silence after which a load that gave events has reached the present; and one that gave none. */
+  loadQuietDelay: Duration.millis(250),
+  loadEmptyDelay: Duration.seconds(2),
+  reconnectDelayMin: Duration.millis(100),
+  reconnectDelayMax: Duration.seconds(5),
+  /** Closing many sockets at once sends every client to the other copies in one moment. */
+  drainSpreadMax: Duration.seconds(5),
+  drainCloseDeadline: Duration.seconds(3),
+  /** Clients are advised to come back at a random time up to this. */
+  reconnectAdviceMax: Duration.seconds(5)
 } as const

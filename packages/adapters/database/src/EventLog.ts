@@ -2,7 +2,7 @@
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Context, type Effect, type Scope, type Stream } from "effect"
+import { Context, type Effect, type Stream } from "effect"
 
 export class EventLog extends Context.Service<
   EventLog,
@@ -11,15 +11,18 @@ export class EventLog extends Context.Service<
     assignPositions(countMax: number): Effect.Effect<number, Unavailable>
     /** The relay's cursor: everything up to here is confirmed by the broker. */
     readonly published: Effect.Effect<Position, Unavailable>
+    /** Never moves the cursor back. */
     markPublished(position: Position): Effect.Effect<void, Unavailable>
     readonly lastPosition: Effect.Effect<Position, Unavailable>
     /** Positioned events after `after`, ascending, at most `countMax`. */
     readAfter(after: Position, countMax: number): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
     /** Positioned events of one stream after a version, ascending; at most 10 000. */
     readStream(streamId: StreamId, after: StreamVersion): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
+    /** The events at these positions, ascending; positions that were never given are left out. */
+    readAt(positions: ReadonlyArray<Position>): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
     /** Wakes whenever positions were assigned, and at least once a second; it may miss, so read after each. */
     readonly wakeups: Stream.Stream<void>
-    /** Held while the scope is open; fails with nothing, waits until it is this process's turn, ends when the session is lost. */
-    lead(role: string): Effect.Effect<void, Unavailable, Scope.Scope>
+    /** Waits until it is this process's turn in `role`, then runs the work as its only holder. When the session that holds the role is lost the work is interrupted and this fails. */
+    lead<A, E, R>(role: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | Unavailable, R>
   }
 >()("@holdfast/database/EventLog") {}
