@@ -105,6 +105,16 @@ export const Broker = {
   deliveriesMax: 1_000_000
 } as const
 
+/** Reading the event log. */
+export const EventLog = {
+  readEventsMax: 1000,
+  /** One ticket's whole history. Events. */
+  streamEventsMax: 10_000,
+  /** Readers look by themselves this often: a notification may be missed. */
+  wakeupInterval: Duration.seconds(1),
+  listenRetryDelay: Duration.millis(500)
+} as const
+
 /** Leaders: who runs the relay, and each group of the embedded broker. */
 export const Leader = {
   /** How soon another process takes over once the role is free. */
