@@ -27,3 +27,26 @@ export interface BlobStore {
 
 export class Quarantine extends Context.Service<Quarantine, BlobStore>()("@holdfast/storage/Quarantine") {}
 export class Released extends Context.Service<Released, BlobStore>()("@holdfast/storage/Released") {}
+
+/** What somebody who receives uploads may do to the quarantine: add to it. Reading is not part of it. */
+export class Intake extends Context.Service<
+  Intake,
+  {
+    /** Whether so many more bytes fit the disk budget; `refused` when they do not. */
+    hasRoomFor(sizeBytes: number): Effect.Effect<void, Unavailable>
+    /**
+     * Adds a finished, flushed file of the same disk without copying it; the file itself stays where it is. Durable once this
+     * succeeds; repeating it is harmless. The hash is the caller's, and is checked at every whole read.
+     */
+    take(path: string, sha256: Sha256): Effect.Effect<void, Unavailable>
+  }
+>()("@holdfast/storage/Intake") {}
+
+/** Clears a root of what nobody will ask for again. */
+export class StorageSweep extends Context.Service<
+  StorageSweep,
+  {
+    /** Removes what interrupted writes left behind, and quarantined content that was last added so long ago; how many files. */
+    readonly runOnce: Effect.Effect<number, Unavailable>
+  }
+>()("@holdfast/storage/StorageSweep") {}
