@@ -1,0 +1,155 @@
+// The scanner of the embedded default: rules on content, no signatures. It refuses the industry's test string anywhere, programs and
+// scripts, office documents with macros, encrypted archives and documents, and a name that claims another type than the content has.
+// It is not a virus scanner and says so in every verdict: its tool is "holdfast-policy". It reads the content once, in bounded memory.
+import type { RejectionReason, Tool } from "@holdfast/contracts/attachment/Stages"
+import { Scanner as Limits } from "@holdfast/resilience/Limits"
+import { ByteSize, Effect, Layer, Stream } from "effect"
+import { Scanner, type ScanRequest, type Verdict } from "./Scanner.ts"
+
+/** Raised with every change of the rules, so that an outcome can be told from an older one. */
+const tool: Tool = { name: "holdfast-policy", version: "1" }
+
+export const layer = Layer.succeed(Scanner, {
+  scan: Effect.fn("Scanner.scan")((request: ScanRequest) =>
+    Effect.map(Stream.runFold(request.content, emptyFindings, look), (findings) => verdictOf(request, findings))
+  ),
+  tool: Effect.succeed(tool)
+})
+
+// Kept reversed so that no scanner takes this file for the test string.
+const eicar = [..."*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"].reverse().join("")
+
+/** What is looked for anywhere in the content. */
+const anywhere = {
+  eicar: Buffer.from(eicar),
+  ooxmlMacros: Buffer.from("vbaProject.bin"),
+  oleMacros: Buffer.from("_VBA_PROJECT", "utf16le"),
+  pdfEncrypt: Buffer.from("/Encrypt")
+} as const
+type Needle = keyof typeof anywhere
+const overlapBytes = Math.max(...Object.values(anywhere).map((needle) => needle.length)) - 1
+const headBytes = 4096
+
+interface Findings {
+  readonly head: Buffer
+  /** The newest bytes: what may be the start of a needle, and the directory at an archive's end. */
+  readonly tail: Buffer
+  readonly found: ReadonlySet<Needle>
+  readonly encryptedEntry: boolean
+}
+
+const emptyFindings = (): Findings => ({
+  head: Buffer.alloc(0),
+  tail: Buffer.alloc(0),
+  found: new Set(),
+  encryptedEntry: false
+})
+
+const look = (before: Findings, chunk: Uint8Array): Findings => {
+  const window = Buffer.concat([before.tail.subarray(-overlapBytes), chunk])
+  const found = new Set(before.found)
+  for (const name of needles) if (!found.has(name) && window.includes(anywhere[name])) found.add(name)
+  return {
+    head: before.head.length < headBytes ? Buffer.concat([before.head, chunk]).subarray(0, headBytes) : before.head,
+    tail: Buffer.concat([before.tail, chunk]).subarray(-ByteSize.toNumberUnsafe(Limits.tailBytes)),
+    found,
+    encryptedEntry: before.encryptedEntry || hasEncryptedEntry(window)
+  }
+}
+
+const needles: ReadonlyArray<Needle> = ["eicar", "ooxmlMacros", "oleMacros", "pdfEncrypt"]
+
+const zipEntry = Buffer.from("PK\x03\x04", "latin1")
+
+/** A local file header whose general purpose flags have bit 0: encrypted (APPNOTE 4.4.4). */
+const hasEncryptedEntry = (window: Buffer): boolean => {
+  for (let at = window.indexOf(zipEntry); at >= 0 && at + 8 <= window.length; at = window.indexOf(zipEntry, at + 4)) {
+    if ((window.readUInt16LE(at + 6) & 1) === 1) return true
+  }
+  return false
+}
+
+type Rule = (request: ScanRequest, findings: Findings) => readonly [RejectionReason, string] | null
+
+const verdictOf = (request: ScanRequest, findings: Findings): Verdict => {
+  for (const rule of rules) {
+    const broken = rule(request, findings)
+    if (broken !== null) return { _tag: "Bad", tool, reason: broken[0], detail: broken[1] }
+  }
+  return { _tag: "Clean", tool }
+}
+
+const startsWith = (content: Buffer, ...bytes: ReadonlyArray<number>): boolean =>
+  bytes.every((byte, index) => content[index] === byte)
+
+const isZip = ({ head }: Findings): boolean => startsWith(head, 0x50, 0x4b, 0x03, 0x04)
+const isOle = ({ head }: Findings): boolean => startsWith(head, 0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1)
+const isPdf = ({ head }: Findings): boolean => head.subarray(0, 1024).includes("%PDF-")
+
+const testString: Rule = (_, { found }) => (found.has("eicar") ? ["malware", "the EICAR test string"] : null)
+
+const program: Rule = (_, { head }) => {
+  const kind = programKind(head)
+  return kind === null ? null : ["type_not_allowed", `a program: ${kind}`]
+}
+
+const machO = new Set([0xfeedface, 0xfeedfacf, 0xcefaedfe, 0xcffaedfe, 0xcafebabe])
+
+const programKind = (head: Buffer): string | null => {
+  if (startsWith(head, 0x4d, 0x5a)) return "Windows or DOS"
+  if (startsWith(head, 0x7f, 0x45, 0x4c, 0x46)) return "ELF"
+  if (head.length >= 4 && machO.has(head.readUInt32BE(0))) return "Mach-O or Java"
+  if (startsWith(head, 0x23, 0x21)) return "a script"
+  if (startsWith(head, 0x4c, 0, 0, 0, 0x01, 0x14, 0x02, 0)) return "a Windows shortcut"
+  return null
+}
+
+const scriptNames = /\.(bat|cmd|com|cpl|exe|hta|jar|js|jse|lnk|msi|pif|ps1|scr|sh|vb|vbe|vbs|wsf)$/i
+
+const programName: Rule = ({ name }) =>
+  scriptNames.test(name) ? ["type_not_allowed", "a name that systems run as a program"] : null
+
+const macros: Rule = (_, findings) =>
+  (isZip(findings) && findings.found.has("ooxmlMacros")) || (isOle(findings) && findings.found.has("oleMacros"))
+    ? ["type_not_allowed", "a document with macros"]
+    : null
+
+const aesCoder = Buffer.from([0x06, 0xf1, 0x07, 0x01])
+
+const encrypted: Rule = (_, findings) => {
+  const { head, tail } = findings
+  const isEncrypted =
+    (isZip(findings) && findings.encryptedEntry) ||
+    (isPdf(findings) && findings.found.has("pdfEncrypt")) ||
+    (startsWith(head, 0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c) && tail.includes(aesCoder)) ||
+    isEncryptedRar(head)
+  return isEncrypted ? ["encrypted", "encrypted content cannot be looked into"] : null
+}
+
+/** RAR 4: flag 0x0080 of the archive header. RAR 5: the first header is the encryption header, type 4. */
+const isEncryptedRar = (head: Buffer): boolean => {
+  if (!startsWith(head, 0x52, 0x61, 0x72, 0x21, 0x1a, 0x07)) return false
+  if (head[6] === 0x00) return ((head[10] ?? 0) & 0x80) === 0x80
+  return head[6] === 0x01 && head[13] === 0x04
+}
+
+/** Extensions of types that people open without a second thought; anything else under such a name is a disguise. */
+const typeByExtension: ReadonlyMap<string, RegExp> = new Map([
+  ["png", /^image\/(png|apng)$/],
+  ["jpg", /^image\/jpeg$/],
+  ["jpeg", /^image\/jpeg$/],
+  ["gif", /^image\/gif$/],
+  ["webp", /^image\/webp$/],
+  ["pdf", /^application\/pdf$/],
+  ["txt", /^text\//]
+])
+
+const disguise: Rule = ({ mediaType, name }) => {
+  const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase()
+  const expected = extension === undefined ? undefined : typeByExtension.get(extension)
+  return expected === undefined || expected.test(mediaType)
+    ? null
+    : ["type_mismatch", `named .${extension} but the content is ${mediaType}`]
+}
+
+const rules: ReadonlyArray<Rule> = [testString, program, programName, macros, encrypted, disguise]
