@@ -1,10 +1,11 @@
 // `pnpm bench`: starts private servers and runs the benches in test/bench one after the other, each of which writes its
 // own section of BENCHMARKS.md. Arguments choose benches by a part of their file name.
-import { readdirSync, rmSync } from "node:fs"
+import { readdirSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { runChild } from "./src/ChildRun.ts"
+import { runMarkVariable } from "./src/Leftovers.ts"
 import { ensureMachine } from "./src/Machine.ts"
-import { clearCrashedRuns, newRunFolder } from "./src/RunFolder.ts"
+import { clearCrashedRuns, clearRun, newRunFolder } from "./src/RunFolder.ts"
 import { serverNames } from "./src/Stack.ts"
 import { hostStack } from "./src/StackHost.ts"
 
@@ -19,13 +20,13 @@ const main = async (parts: ReadonlyArray<string>): Promise<number> => {
   ensureMachine(say)
   say("Starting private PostgreSQL, RabbitMQ, Redis and clamd ...")
   await clearCrashedRuns(root)
-  const folder = newRunFolder(root)
-  const stack = await hostStack({ folder: join(folder, "servers"), only: serverNames, detached: false })
+  const run = newRunFolder(root)
+  const stack = await hostStack({ folder: join(run.folder, "servers"), only: serverNames, detached: false })
   try {
-    return await runBenches(files, stack.state.environment)
+    return await runBenches(files, { ...stack.state.environment, [runMarkVariable]: run.mark })
   } finally {
     await stack.stop()
-    rmSync(folder, { recursive: true, force: true })
+    clearRun(run)
   }
 }
 

@@ -1,8 +1,9 @@
 // The private test servers from the command line: started for a shell, a test run or a bench, and ended again.
 import { resolve } from "node:path"
+import { isAlive } from "./src/ProcessMark.ts"
 import { parseStackArguments, type StackArguments, stackUsage } from "./src/StackArguments.ts"
 import { hostStack, serveStack } from "./src/StackHost.ts"
-import { endStack, isAlive, readState, type StackState } from "./src/StackState.ts"
+import { endStack, readState, type StackState } from "./src/StackState.ts"
 
 const main = async (): Promise<void> => {
   const options = parseStackArguments(process.argv.slice(2), resolve(import.meta.dirname, ".."))

@@ -1,11 +1,8 @@
 // `npm test`: every check and every test, on servers of its own, ending with the line `N passed, N failed`. It exits
 // with 0 only if something passed and nothing failed, and whatever it started has ended when it has.
-import { randomUUID } from "node:crypto"
-import { rmSync } from "node:fs"
 import { resolve } from "node:path"
-import { endLeftovers, findLeftovers } from "./src/Leftovers.ts"
 import { ensureMachine } from "./src/Machine.ts"
-import { clearCrashedRuns, newRunFolder } from "./src/RunFolder.ts"
+import { clearCrashedRuns, clearRun, newRunFolder } from "./src/RunFolder.ts"
 import { formatFailures } from "./src/Summary.ts"
 import { checkLeftovers, runCheck, runServerTests, runUnitTests, staticChecks, type TestRun } from "./src/TestSteps.ts"
 import type { Outcome } from "./src/VitestReport.ts"
@@ -17,8 +14,7 @@ const root = resolve(import.meta.dirname, "..")
 const main = async (): Promise<number> => {
   const run: TestRun = {
     root,
-    folder: newRunFolder(root),
-    mark: randomUUID(),
+    ...newRunFolder(root),
     signal: AbortSignal.any([interruption(), AbortSignal.timeout(runDeadlineMs)]),
     report: (line) => process.stdout.write(`${line}\n`)
   }
@@ -26,8 +22,7 @@ const main = async (): Promise<number> => {
     await clearCrashedRuns(root)
     return summarize(await runSteps(run))
   } finally {
-    endLeftovers(findLeftovers(run.mark))
-    rmSync(run.folder, { recursive: true, force: true })
+    clearRun(run)
   }
 }
 

@@ -2,14 +2,28 @@
 // stays on), because fault tests kill it and count. It trusts every connection and therefore listens on loopback only.
 import { execFile } from "node:child_process"
 import { createHash } from "node:crypto"
-import { appendFileSync, chmodSync, chownSync, mkdirSync, readFileSync, rmSync } from "node:fs"
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { requireExecutable } from "./Binaries.ts"
+import { isAlive, markOf } from "./ProcessMark.ts"
 import type { ServerPlan } from "./ServerProcess.ts"
 
 const run = promisify(execFile)
 const initDeadlineMs = 60_000
+const rootsFolders = "/var/tmp"
+const folderPrefix = "holdfast-postgres-"
+const ownerFile = "owner.json"
 
 export const postgresPlan = (root: string, port: number): ServerPlan => {
   const user = process.getuid?.() === 0 ? unprivilegedUser() : undefined
@@ -32,7 +46,18 @@ export const postgresPlan = (root: string, port: number): ServerPlan => {
 /** The server's folder: root's projects may lie where the server's user cannot go, so root's servers live elsewhere. */
 export const postgresFolder = (root: string): string => {
   if (process.getuid?.() !== 0) return join(root, "postgres")
-  return join("/var/tmp", `holdfast-postgres-${createHash("sha256").update(root).digest("hex").slice(0, 12)}`)
+  return join(rootsFolders, `${folderPrefix}${createHash("sha256").update(root).digest("hex").slice(0, 12)}`)
+}
+
+/** Removes what servers left outside their stack's folder when whoever started them could not. */
+export const clearAbandonedPostgres = (): void => {
+  if (process.getuid?.() !== 0) return
+  for (const name of readdirSync(rootsFolders)) {
+    const folder = join(rootsFolders, name)
+    const owner = join(folder, ownerFile)
+    if (!name.startsWith(folderPrefix) || !existsSync(owner)) continue
+    if (!isAlive(JSON.parse(readFileSync(owner, "utf8")))) rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 const unprivilegedUser = () => {
@@ -49,6 +74,7 @@ const createCluster = async (folder: string, data: string, port: number, user: S
   rmSync(data, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   chmodSync(folder, 0o700)
+  writeFileSync(join(folder, ownerFile), JSON.stringify(markOf(process.pid)))
   if (user !== undefined) chownSync(folder, user.uid, user.gid)
   const options = ["-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]
   await run(requireExecutable("initdb"), options, { cwd: folder, timeout: initDeadlineMs, ...user })

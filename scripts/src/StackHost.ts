@@ -5,8 +5,9 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { isAlive, markOf } from "./ProcessMark.ts"
 import { type ServerName, type Stack, startStack } from "./Stack.ts"
-import { endStack, isAlive, markOf, readState, type StackState, stateOf, writeState } from "./StackState.ts"
+import { endStack, readState, type StackState, stateOf, writeState } from "./StackState.ts"
 
 export interface HostOptions {
   readonly folder: string

@@ -1,16 +1,11 @@
 // What a stack writes down about itself: who hosts it, which processes are its own, how to reach it. With this another
-// process can use it, end it, or clear away what a crashed one left. A process is known by its id and its start time, so
-// that a reused id is never mistaken for one of ours.
+// process can use it, end it, or clear away what a crashed one left.
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { isAlive, markOf, type ProcessMark } from "./ProcessMark.ts"
 import { signalGroup } from "./ServerProcess.ts"
 import { type Stack, stackFolders } from "./Stack.ts"
-
-export interface ProcessMark {
-  readonly pid: number
-  readonly startedAt: string
-}
 
 export interface StackState {
   readonly host: ProcessMark
@@ -41,10 +36,6 @@ export const stateOf = (stack: Stack): StackState => ({
   )
 })
 
-export const markOf = (pid: number): ProcessMark => ({ pid, startedAt: startOf(pid) ?? "" })
-
-export const isAlive = ({ pid, startedAt }: ProcessMark): boolean => startOf(pid) === startedAt
-
 /** Asks the host to end its servers and waits for it; what is then still there is ended by force. */
 export const endStack = async (folder: string): Promise<void> => {
   const state = readState(folder)
@@ -59,23 +50,3 @@ export const endStack = async (folder: string): Promise<void> => {
 }
 
 const stateFile = (folder: string): string => join(folder, "stack.json")
-
-// Linux tells when a process began; elsewhere the id alone has to do.
-const startOf = (pid: number): string | undefined => {
-  if (process.platform !== "linux") return exists(pid) ? "unknown" : undefined
-  try {
-    const [state, ...fields] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ") ?? []
-    return state === "Z" ? undefined : fields[18]
-  } catch {
-    return undefined
-  }
-}
-
-const exists = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}

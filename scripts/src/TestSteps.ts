@@ -1,19 +1,16 @@
 // The steps of `npm test`, each giving one outcome: static checks count as one test each, the vitest projects as many as
 // they hold. A step that cannot run at all is a failure, never a pass.
-import { existsSync, mkdirSync, readFileSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { runChild } from "./ChildRun.ts"
 import { endLeftovers, findLeftovers, runMarkVariable } from "./Leftovers.ts"
+import type { RunFolder } from "./RunFolder.ts"
 import { serverNames, serverVariables } from "./Stack.ts"
 import { hostStack } from "./StackHost.ts"
 import { type Outcome, readVitestReport } from "./VitestReport.ts"
 
-export interface TestRun {
+export interface TestRun extends RunFolder {
   readonly root: string
-  /** Where this run keeps its files; removed when it ends. */
-  readonly folder: string
-  /** What every process of this run carries in its environment. */
-  readonly mark: string
   readonly signal: AbortSignal
   readonly report: (line: string) => void
 }
@@ -25,6 +22,7 @@ interface Check {
 
 const outputLinesMax = 200
 const withoutServers = Object.fromEntries(Object.values(serverVariables).map((name) => [name, undefined]))
+const withoutColours = process.stdout.isTTY ? {} : { NO_COLOR: "1" }
 const passedOne: Outcome = { passed: 1, failures: [] }
 
 export const staticChecks = (root: string): ReadonlyArray<Check> => {
@@ -32,8 +30,7 @@ export const staticChecks = (root: string): ReadonlyArray<Check> => {
   return [
     { name: "generated files are current", command: [process.execPath, "scripts/codegen.ts", "--check"] },
     { name: "types", command: [tool("tsc"), "--noEmit", "-p", "tsconfig.json"] },
-    // The ignore file is honoured in a checkout and in an unpacked archive of one alike.
-    { name: "format and lint", command: [tool("biome"), "ci", `--vcs-enabled=${existsSync(join(root, ".git"))}`, "."] },
+    { name: "format and lint", command: [tool("biome"), "ci", "--colors=off", "."] },
     {
       name: "Effect diagnostics",
       command: [tool("effect-tsgo"), "diagnostics", "--project", "tsconfig.json", "--format", "text"]
@@ -82,13 +79,12 @@ const runProject = async (
   project: string,
   servers: Readonly<Record<string, string | undefined>>
 ): Promise<Outcome> => {
-  mkdirSync(run.folder, { recursive: true })
   const file = join(run.folder, `${project}.json`)
   const vitest = join(run.root, "node_modules", ".bin", "vitest")
   const options = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`]
   const { exitCode } = await runChild([vitest, "run", "--project", project, ...options], {
     cwd: run.root,
-    environment: { [runMarkVariable]: run.mark, ...servers },
+    environment: { [runMarkVariable]: run.mark, ...withoutColours, ...servers },
     show: true,
     signal: run.signal
   })

@@ -3,10 +3,11 @@ import { existsSync, mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { expect, it } from "vitest"
+import { isAlive } from "../src/ProcessMark.ts"
 import { ServerProcess } from "../src/ServerProcess.ts"
 import { startStack } from "../src/Stack.ts"
 import { hostStack } from "../src/StackHost.ts"
-import { endStack, isAlive } from "../src/StackState.ts"
+import { endStack } from "../src/StackState.ts"
 
 const newFolder = () => join(mkdtempSync(join(tmpdir(), "holdfast-stack-test-")), "servers")
 
