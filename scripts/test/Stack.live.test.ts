@@ -1,15 +1,19 @@
 // The private servers themselves: each answers, can be killed, hung and restarted on its data, and ends with its host.
-import { existsSync, mkdtempSync } from "node:fs"
+import { existsSync, mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { expect, it } from "vitest"
+import { expect, it, onTestFinished } from "vitest"
 import { isAlive } from "../src/ProcessMark.ts"
 import { ServerProcess } from "../src/ServerProcess.ts"
 import { startStack } from "../src/Stack.ts"
 import { hostStack } from "../src/StackHost.ts"
 import { endStack } from "../src/StackState.ts"
 
-const newFolder = () => join(mkdtempSync(join(tmpdir(), "holdfast-stack-test-")), "servers")
+const newFolder = () => {
+  const parent = mkdtempSync(join(tmpdir(), "holdfast-stack-test-"))
+  onTestFinished(() => rmSync(parent, { recursive: true, force: true }))
+  return join(parent, "servers")
+}
 
 it("a server can be killed and started again on its port and data", async () => {
   const stack = await startStack({ only: ["postgres"], folder: newFolder() })
@@ -29,12 +33,11 @@ it("a server can be killed and started again on its port and data", async () => 
 })
 
 it("a server that cannot start says why with the end of its log", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "holdfast-stack-test-"))
   const broken = new ServerProcess({
     name: "broken",
     port: 1,
     url: "tcp://127.0.0.1:1",
-    folder,
+    folder: newFolder(),
     prepare: async () => {},
     command: ["/bin/sh", "-c", "echo no such setting; exit 1"],
     environment: {},
