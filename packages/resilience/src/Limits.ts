@@ -69,6 +69,13 @@ export const Consumer = {
   backoffMax: Duration.seconds(10)
 } as const
 
+/** Background work that ended and is started again. */
+export const KeepRunning = {
+  pauseMin: Duration.millis(100),
+  /** Also how long work must last for its next pause to be short. */
+  pauseMax: Duration.seconds(5)
+} as const
+
 /** Parked events. */
 export const Parking = {
   /** One page of a list that a person reads. Events. */
@@ -86,6 +93,10 @@ export const Broker = {
   /** A batch of the relay with its confirms; an idle broker takes some 50 ms. */
   callDeadline: Duration.seconds(5),
   connectDeadline: Duration.seconds(3),
+  /** Declaring every exchange and queue for the first time on a slow disk; afterwards milliseconds. */
+  declareDeadline: Duration.seconds(20),
+  reconnectMin: Duration.millis(200),
+  reconnectMax: Duration.seconds(3),
   /** A channel or connection that does not close in time is left to the server. */
   closeDeadline: Duration.seconds(2),
   /** The server is given up after two of these without a sign of life. Seconds. */
@@ -183,7 +194,7 @@ export const Converter = {
   cpuSecondsMax: 20,
   heapBytesMax: ByteSize.mebibytes(256),
   /** All private memory of the child: a decoded image at the pixel limit and its copy. */
-  dataBytesMax: ByteSize.gibibytes(2),
+  dataBytesMax: ByteSize.gibibytes(1),
   outputBytesMax: ByteSize.mebibytes(128),
   /** Over all frames of an animation. Larger pictures than any camera makes. */
   pixelsMax: 100_000_000,
@@ -356,4 +367,83 @@ export const Realtime = {
   drainCloseDeadline: Duration.seconds(3),
   /** Clients are advised to come back at a random time up to this. */
   reconnectAdviceMax: Duration.seconds(5)
+} as const
+
+/** `holdfast up`. Everything that stopping needs adds up to less than the 20 s that a person waits after Ctrl-C. */
+export const Supervisor = {
+  /** A process that has not answered by then is started again. */
+  startDeadline: Duration.seconds(45),
+  /** Ends before its first answer after which the start is given up: it will not get better by itself. Attempts. */
+  startAttemptsMax: 3,
+  pollInterval: Duration.seconds(2),
+  pollDeadline: Duration.seconds(2),
+  /** Unanswered polls in a row after which a process counts as hung: about 10 s. Polls. */
+  pollMissesMax: 3,
+  backoffMin: Duration.millis(250),
+  backoffMax: Duration.seconds(15),
+  /** Having run this long, a process starts again without a wait. */
+  backoffForgets: Duration.seconds(60),
+  /** The desk's processes stop together; PostgreSQL follows with its own 9 s. */
+  stopDeadline: Duration.seconds(8),
+  killDeadline: Duration.seconds(2),
+  /** A log is set aside at this size, and one such older log is kept. */
+  logBytesMax: ByteSize.mebibytes(10),
+  logCheckInterval: Duration.seconds(20),
+  /** Less than this and PostgreSQL would soon stop for want of space. */
+  diskFreeMin: ByteSize.mebibytes(256),
+  /** The drill heals itself after this, whoever asked for more. */
+  outageMax: Duration.minutes(10),
+  controlRequestBytesMax: ByteSize.kibibytes(4)
+} as const
+
+/** HTTP servers of every process. */
+export const Http = {
+  /** All headers of a request. Bytes. */
+  headerBytesMax: 16 * 1024,
+  /** A client that sends its headers slower than this is holding a connection for nothing. */
+  headersDeadline: Duration.seconds(10),
+  /** A whole request but for uploads, over a line as slow as a branch may have. */
+  receiveDeadline: Duration.seconds(60),
+  /** Longer than a proxy keeps idle connections, so that it never sends into one that is closing. */
+  keepAlive: Duration.seconds(75),
+  /** Sockets per process: bounds memory under a flood; the proxy in front pools its own. */
+  connectionsMax: 4096,
+  /** Requests under way finish within this when a process stops; the whole process has 20 s. */
+  stopDeadline: Duration.seconds(10)
+} as const
+
+/** A whole process. */
+export const Process = {
+  /** A stop that takes longer than this is forced. A graceful one has 20 s. */
+  killDelay: Duration.seconds(25)
+} as const
+
+/** Traces on their way to a collector. */
+export const Telemetry = {
+  /** Beyond this spans are dropped. Spans. */
+  queueSpansMax: 4096,
+  batchSpansMax: 512,
+  exportInterval: Duration.seconds(2),
+  exportDeadline: Duration.seconds(5),
+  /** What a stop waits for a collector that does not answer. */
+  stopDeadline: Duration.seconds(2)
+} as const
+
+/** Verification of tokens. */
+export const Identity = {
+  /** Clocks of issuer and desk may differ by this. */
+  clockTolerance: Duration.seconds(30),
+  /** Verified tokens kept, so that a signature is checked once per token and not once per request. Tokens. */
+  verifiedTokensMax: 10_000,
+  /** Longer tokens are not looked at. Characters. */
+  tokenLengthMax: 8192,
+  fetchDeadline: Duration.seconds(3),
+  /** A key set is fetched again no sooner for an unknown key, so that forged tokens cannot make us hammer the issuer. */
+  refetchDelay: Duration.seconds(10),
+  /** A key set is refreshed when older than this; while the issuer is away the old one stays in use. */
+  keySetLifetime: Duration.minutes(10),
+  /** How soon a changed key set file is noticed. */
+  fileCheckInterval: Duration.seconds(1),
+  fetchesAtOnceMax: 1,
+  acquireDeadline: Duration.seconds(3)
 } as const
