@@ -393,7 +393,24 @@ export const Supervisor = {
   diskFreeMin: ByteSize.mebibytes(256),
   /** The drill heals itself after this, whoever asked for more. */
   outageMax: Duration.minutes(10),
-  controlRequestBytesMax: ByteSize.kibibytes(4)
+  controlRequestBytesMax: ByteSize.kibibytes(4),
+  /** One request of the sample data or of a drill: longer than the desk's own deadline, so that it is the desk that answers. */
+  requestDeadline: Duration.seconds(5)
+} as const
+
+/** What `holdfast drill` holds the desk to. */
+export const Drill = {
+  probeInterval: Duration.millis(200),
+  /** Before the outage, to see that all is well. */
+  baseline: Duration.seconds(3),
+  /** Discovering the outage: three timeouts in a row at the longest. */
+  firstRefusalMax: Duration.seconds(8),
+  /** A refusal once the breaker is open, as a person in a branch feels it. */
+  refusalP99Max: Duration.millis(50),
+  /** From the end of the outage to the first write that is accepted: a restart of PostgreSQL and the longest rest of a breaker. */
+  recoveryMax: Duration.seconds(30),
+  /** What was acknowledged may still be on its way to the views. */
+  presentDeadline: Duration.seconds(30)
 } as const
 
 /** HTTP servers of every process. */

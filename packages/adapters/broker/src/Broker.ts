@@ -14,6 +14,8 @@ export interface Delivery {
   readonly envelope: Envelope
   /** May have been handed out before: the broker says so, or cannot tell. */
   readonly redelivered: boolean
+  /** The share of the group's work that this came by. Who holds a share holds it until its stream of deliveries ends. */
+  readonly partition: number
   readonly ack: Effect.Effect<void, Unavailable>
   /** Gives it back, in its place, to be delivered again. */
   readonly requeue: Effect.Effect<void, Unavailable>

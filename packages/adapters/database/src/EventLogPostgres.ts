@@ -6,7 +6,7 @@ import { Position, type StreamId, type StreamVersion } from "@holdfast/contracts
 import { deadline } from "@holdfast/resilience/Deadline"
 import { Leader, EventLog as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Duration, Effect, Exit, Layer, PubSub, Schedule, Scope, Stream } from "effect"
+import { Duration, Effect, Exit, Layer, Schedule, Scope, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { Database } from "./Database.ts"
