@@ -2,10 +2,11 @@
 import { randomUUID } from "node:crypto"
 import { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Redacted } from "effect"
+import type { SqlClient } from "effect/sql"
 import { migrateAll } from "./Migrate.ts"
 
 /** Its URL; empty but for what `prepare` does. */
-export const freshDatabase = <E>(prepare: Effect.Effect<unknown, E, PgClient.PgClient>) =>
+export const freshDatabase = <E>(prepare: Effect.Effect<unknown, E, PgClient.PgClient | SqlClient.SqlClient>) =>
   Effect.gen(function* () {
     const server = yield* Config.Redacted("HOLDFAST_TEST_DATABASE_URL")
     const name = `test_${randomUUID().replaceAll("-", "")}`

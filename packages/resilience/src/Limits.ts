@@ -60,6 +60,8 @@ export const Relay = {
 export const Consumer = {
   /** Deliveries held unacknowledged per group: bounds memory and what a crash makes the broker send again. Events. */
   prefetchEventsMax: 256,
+  /** Embedded broker: how far one event that waits may be left behind by events of other streams. Events. */
+  aheadEventsMax: 4096,
   streamsAtOnceMax: 16,
   /** One event's reaction. */
   handleDeadline: Duration.seconds(10),
@@ -110,6 +112,8 @@ export const Broker = {
   changesPrefetchMax: 500,
   /** How far back the change feed goes; gateways keep 15 minutes of it in memory. */
   changesAgeMax: Duration.hours(4),
+  /** The same without RabbitMQ, where the log itself is read. Events. */
+  changesEmbeddedEventsMax: 50_000,
   changesBytesMax: ByteSize.gibibytes(2),
   changesSegmentBytes: ByteSize.mebibytes(64),
   /** From RabbitMQ 4 on a quorum queue drops a message after 20 deliveries unless told otherwise; parking is ours to decide. */

@@ -12,7 +12,7 @@ export const toFailure = (error: unknown): Failure | null => {
   if (reason.operation === "connect") return connecting(reason, code)
   // Terminated or crashed while the statement ran: the answer to a commit may have been on its way.
   if (reason._tag === "ConnectionError" || /^(08|57P0[124])/.test(code))
-    return { reason: "connection_lost", detail: code }
+    return { reason: "connection_lost", detail: `the connection was lost ${code}`.trimEnd() }
   if (reason._tag === "StatementTimeoutError") return { reason: "refused", detail: "the statement took too long" }
   // Out of disk, memory or connections; starting up; read-only since it became a standby; an error of its own files.
   if (/^(53|57P03|58|XX|25006)/.test(code)) return { reason: "refused", detail: `the server answers ${code}` }
