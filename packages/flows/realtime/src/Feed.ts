@@ -1,0 +1,127 @@
+// The feed of events into the hub: loads the window, follows the broker, and goes on from the last position when the broker was away.
+// It never ends and never gives up; while the broker is lost it says so, and nobody is disconnected for it.
+import { Broker } from "@holdfast/broker/Broker"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position } from "@holdfast/contracts/Ids"
+import { Realtime } from "@holdfast/resilience/Limits"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Clock, DateTime, Duration, Effect, Exit, Option, Random, Stream } from "effect"
+import type { FeedState, Hub } from "./Hub.ts"
+
+/** What clients are told of the feed. */
+export interface FeedReport {
+  readonly state: "live" | "stale"
+  /** Everything up to here has been sent. */
+  readonly position?: Position
+}
+
+export interface Feed {
+  readonly nowMs: () => number
+  /** The position is left out for a client that has not been sent everything yet. */
+  readonly report: (isCaughtUp: boolean) => FeedReport
+}
+
+export interface FeedEvents {
+  readonly stateChanged: (state: FeedState) => void
+  /** The hub broke in the middle of an event: who has it and who has not is unknown. */
+  readonly broken: () => void
+}
+
+export const makeFeed = Effect.fnUntraced(function* (hub: Hub) {
+  const clock = yield* Clock.Clock
+  const feed: Feed = {
+    nowMs: () => clock.currentTimeMillisUnsafe(),
+    report: (isCaughtUp) => {
+      const state = hub.state === "live" ? "live" : "stale"
+      const { head } = hub.window
+      return isCaughtUp && head !== null ? { state, position: head } : { state }
+    }
+  }
+  return feed
+})
+
+/** One reading of the feed, from its start until it breaks. */
+interface Reading {
+  readonly startedMs: number
+  lastMs: number
+  count: number
+  /** When the newest event happened. */
+  newestMs: number
+}
+
+export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents) {
+  const broker = yield* Broker
+  let failures = 0
+  let isRefused = false
+  const setState = (state: FeedState) =>
+    Effect.suspend(() => {
+      if (hub.state === state) return Effect.void
+      hub.setState(state)
+      events.stateChanged(state)
+      if (state === "live") failures = 0
+      return Effect.logInfo("feed state", { state, position: hub.window.head, events: hub.window.size })
+    })
+  const readOnce = Effect.gen(function* () {
+    // A broker that no longer holds what comes next refuses; then its whole window is read again, and a gap shows itself.
+    const after = isRefused ? Option.none() : Option.fromNullOr(hub.window.head)
+    const startedMs = yield* Clock.currentTimeMillis
+    const reading: Reading = { startedMs, lastMs: startedMs, count: 0, newestMs: 0 }
+    const follow = broker.changes(after).pipe(Stream.runForEachArray((batch) => take(hub, reading, batch)))
+    const exit = yield* Effect.exit(
+      Effect.raceFirst(follow, Effect.andThen(present(reading), Effect.andThen(setState("live"), Effect.never)))
+    )
+    isRefused = refusedBy(exit)
+    yield* setState("stale")
+    yield* report(exit, events)
+  })
+  return yield* Effect.forever(
+    Effect.andThen(
+      readOnce,
+      Effect.suspend(() => pause(failures++))
+    )
+  )
+})
+
+const take = (hub: Hub, reading: Reading, batch: ReadonlyArray<Envelope>) =>
+  Effect.map(Clock.currentTimeMillis, (nowMs) => {
+    for (const envelope of batch) {
+      hub.append(envelope)
+      reading.newestMs = DateTime.toEpochMillis(envelope.occurredAt)
+    }
+    reading.count += batch.length
+    reading.lastMs = nowMs
+  })
+
+/** Waits until the reading has reached the present. The broker does not say so; silence, or an event from after the start, does. */
+const present = (reading: Reading) =>
+  Effect.gen(function* () {
+    for (;;) {
+      const nowMs = yield* Clock.currentTimeMillis
+      if (isPresent(reading, nowMs)) return
+      yield* Effect.sleep(presentPoll)
+    }
+  })
+
+const presentPoll = Duration.millis(25)
+const quietMs = Duration.toMillis(Realtime.loadQuietDelay)
+const emptyMs = Duration.toMillis(Realtime.loadEmptyDelay)
+
+const isPresent = ({ count, lastMs, newestMs, startedMs }: Reading, nowMs: number): boolean =>
+  count === 0 ? nowMs - startedMs >= emptyMs : newestMs >= startedMs || nowMs - lastMs >= quietMs
+
+const refusedBy = (exit: Exit.Exit<unknown, Unavailable>): boolean =>
+  Option.match(Exit.findErrorOption(exit), { onNone: () => false, onSome: (error) => error.reason === "refused" })
+
+const report = (exit: Exit.Exit<unknown, Unavailable>, events: FeedEvents) => {
+  if (Exit.isSuccess(exit)) return Effect.logWarning("the feed ended; it is read again")
+  if (Option.isSome(Exit.findErrorOption(exit)))
+    return Effect.logWarning("the feed is lost; it is read again", exit.cause)
+  return Effect.andThen(Effect.sync(events.broken), Effect.logError("the feed broke", exit.cause))
+}
+
+const pause = Effect.fnUntraced(function* (failures: number) {
+  const minMs = Duration.toMillis(Realtime.reconnectDelayMin)
+  const maxMs = Duration.toMillis(Realtime.reconnectDelayMax)
+  const fullMs = Math.min(maxMs, minMs * 2 ** Math.min(failures, 10))
+  yield* Effect.sleep(Duration.millis(yield* Random.nextBetween(fullMs / 2, fullMs)))
+})

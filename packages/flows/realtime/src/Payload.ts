@@ -1,0 +1,95 @@
+// An event as a subscriber gets it: flat, with what belongs to the event's type and null for the rest. Only what every reader of the
+// event may see is here: people appear without their addresses.
+import type { FileEvent } from "@holdfast/contracts/attachment/Events"
+import type { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Principal } from "@holdfast/contracts/Principal"
+import type { ListChange } from "@holdfast/domain/ticket/TicketLists"
+import { DateTime } from "effect"
+
+type Payload = Readonly<Record<string, unknown>>
+
+export const payloadOf = (envelope: Envelope, change: ListChange): Payload => ({
+  position: envelope.position,
+  eventId: envelope.eventId,
+  type: envelope.event._tag,
+  occurredAt: DateTime.formatIso(envelope.occurredAt),
+  actor: actorOf(envelope.principal),
+  streamVersion: envelope.streamVersion,
+  change,
+  ...detailsOf(envelope)
+})
+
+const actorOf = ({ id, name }: Principal): Payload => ({ id, name: name ?? null })
+
+const detailsOf = ({ event, visibility }: Envelope): Payload => {
+  switch (event._tag) {
+    case "TicketOpened":
+    case "TicketReplied":
+    case "NoteAdded":
+    case "TicketAssigned":
+    case "TicketStatusChanged":
+    case "FileAttached": {
+      const { _tag, ...specifics } = event
+      return { ...factsOf(visibility), ...specifics, ...(_tag === "FileAttached" ? { fileName: event.name } : {}) }
+    }
+    default:
+      return fileDetailsOf(event)
+  }
+}
+
+const factsOf = ({ after, audience, before, requesterId }: Envelope["visibility"]): Payload => ({
+  status: after?.status ?? null,
+  previousStatus: before?.status ?? null,
+  assigneeId: after?.assigneeId ?? null,
+  requesterId,
+  audience
+})
+
+const fileDetailsOf = (event: FileEvent): Payload => {
+  const base = { fileId: event.fileId, ...reached(event) }
+  switch (event._tag) {
+    case "FileReceived": {
+      const { declaredType, name, sizeBytes, ticketId } = event
+      return { ...base, name, sizeBytes, mediaType: declaredType, ticketId: ticketId ?? null }
+    }
+    case "FileIdentified":
+      return { ...base, mediaType: event.mediaType, durationMs: event.durationMs }
+    case "FileScanned":
+    case "FileConverted":
+      return { ...base, durationMs: event.durationMs }
+    case "FileReleased":
+      return { ...base, sizeBytes: event.content.sizeBytes, mediaType: event.content.mediaType }
+    case "FileRejected":
+      return { ...base, reason: event.reason, detail: event.detail, durationMs: event.durationMs }
+    case "FileParked":
+      return { ...base, detail: event.detail }
+    case "FileRetried":
+      return base
+  }
+}
+
+const passed = {
+  FileIdentified: { stage: "identify", state: "identified" },
+  FileScanned: { stage: "scan", state: "scanned" },
+  FileConverted: { stage: "convert", state: "converted" },
+  FileReleased: { stage: "release", state: "released" }
+} as const
+
+/** Where a retried file starts again. */
+const stateBefore = { identify: "received", scan: "identified", convert: "scanned", release: "converted" } as const
+
+const reached = (event: FileEvent): { readonly stage: FileStage | null; readonly state: FileState } => {
+  switch (event._tag) {
+    case "FileReceived":
+      return { stage: null, state: "received" }
+    case "FileRejected":
+      return { stage: event.stage, state: "rejected" }
+    case "FileParked":
+      return { stage: event.stage, state: "parked" }
+    case "FileRetried":
+      return { stage: event.stage, state: stateBefore[event.stage] }
+    default:
+      return passed[event._tag]
+  }
+}

@@ -1,0 +1,57 @@
+// A subscription as graphql-ws drives it: an iterator that yields nothing. Its events go straight to the socket, already encoded, because
+// through the iterator every socket would shape and encode every event for itself; graphql-ws keeps what is the protocol's: it starts
+// the subscription by asking for the first item, ends it by `return`, and tells the client about `complete` and `error`.
+import type { ExecutionResult } from "graphql"
+import { slowClient } from "./Closing.ts"
+import type { Connection } from "./Connection.ts"
+import type { Sink, Subscription } from "./Hub.ts"
+
+export interface Run extends AsyncIterableIterator<ExecutionResult> {
+  return(): Promise<IteratorResult<ExecutionResult>>
+  /** It has every event up to the feed's head. */
+  isCaughtUp(): boolean
+}
+
+interface RunOptions {
+  readonly id: string
+  readonly connection: Connection
+  readonly start: (sink: Sink) => Subscription
+  readonly ended: (subscription: Subscription | null) => void
+}
+
+const done = { done: true, value: undefined } as const
+
+export const makeRun = ({ connection, ended, id, start }: RunOptions): Run => {
+  const prefix = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
+  const end = Promise.withResolvers<IteratorResult<ExecutionResult>>()
+  // Whoever asked for the next item hears of a failure; when nobody has asked yet it must not count as unhandled.
+  end.promise.catch(() => undefined)
+  let subscription: Subscription | null = null
+  let isStarted = false
+  const sink: Sink = {
+    send: (encoded) => connection.sendNext(prefix, encoded),
+    get bufferedBytes() {
+      return connection.bufferedBytes
+    },
+    fail: (error) => end.reject(error),
+    overrun: () => connection.close(slowClient)
+  }
+  const run: Run = {
+    [Symbol.asyncIterator]: () => run,
+    isCaughtUp: () => subscription?.isLive ?? false,
+    next: () => {
+      if (!isStarted && connection.isOpen) {
+        isStarted = true
+        subscription = start(sink)
+      }
+      return end.promise
+    },
+    return: () => {
+      isStarted = true
+      end.resolve(done)
+      ended(subscription)
+      return Promise.resolve(done)
+    }
+  }
+  return run
+}
