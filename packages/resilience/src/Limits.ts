@@ -34,6 +34,8 @@ export const Database = {
   /** Reads give up sooner than writes: there is a cache to fall back to. */
   readDeadline: Duration.millis(300),
   readConnectDeadline: Duration.millis(250),
+  /** A batch of view changes; the server ends each statement within `readDeadline`. */
+  projectionDeadline: Duration.seconds(2),
   /** A transaction that says nothing for this long has lost its client; the server ends it and frees its locks. */
   idleInTransactionDeadline: Duration.seconds(10)
 } as const
@@ -62,6 +64,8 @@ export const Consumer = {
   prefetchEventsMax: 256,
   /** Embedded broker: how far one event that waits may be left behind by events of other streams. Events. */
   aheadEventsMax: 4096,
+  /** Embedded broker: how long acknowledgements are gathered before the cursor is written. */
+  cursorDelay: Duration.millis(50),
   streamsAtOnceMax: 16,
   /** One event's reaction. */
   handleDeadline: Duration.seconds(10),

@@ -1,0 +1,127 @@
+// Everything that an operator may set, read once when a process starts. An empty variable counts as unset. What is wrong is told in
+// one sentence that names the variable and what it should look like, never its value, which may hold a password.
+import { join } from "node:path"
+import { Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { StartError } from "./StartError.ts"
+
+const url = (example: string) => {
+  const protocols = new Set(example.split(" or ").map((one) => new URL(one).protocol))
+  const fits = (value: string) => URL.canParse(value) && protocols.has(new URL(value).protocol)
+  return Schema.String.check(Schema.makeFilter(fits, { expected: `a URL like ${example}` }))
+}
+const optionalUrl = (name: string, example: string) => Config.option(Config.schema(url(example), name))
+const optionalSecretUrl = (name: string, example: string) =>
+  Config.map(optionalUrl(name, example), Option.map(Redacted.make))
+const port = (name: string, standard: number) => Config.withDefault(Config.Port(name), standard)
+const list = (name: string) =>
+  Config.String(name).pipe(
+    Config.withDefault(""),
+    Config.map((text) =>
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== "")
+    )
+  )
+
+const databaseExample = "postgres://user:password@host:5432/name or postgresql://user:password@host:5432/name"
+const httpExample = "http://host:8080 or https://host"
+
+const all = Config.all({
+  databaseUrl: optionalSecretUrl("HOLDFAST_DATABASE_URL", databaseExample),
+  /** Unset: the read side lives in the core database. */
+  readDatabaseUrl: optionalSecretUrl("HOLDFAST_READ_DATABASE_URL", databaseExample),
+  /** Unset: the event log in PostgreSQL stands in. */
+  rabbitmqUrl: optionalSecretUrl("HOLDFAST_RABBITMQ_URL", "amqp://user:password@host:5672 or amqps://host"),
+  /** Unset: an SQLite file stands in. */
+  redisUrl: optionalSecretUrl("HOLDFAST_REDIS_URL", "redis://:password@host:6379 or rediss://host"),
+  /** Unset: the content policy scanner stands in. */
+  clamdUrl: optionalUrl("HOLDFAST_CLAMD_URL", "tcp://host:3310"),
+  dataDir: Config.withDefault(Config.String("HOLDFAST_DATA_DIR"), ".holdfast"),
+  host: Config.withDefault(Config.String("HOLDFAST_HOST"), "127.0.0.1"),
+  commandPort: port("HOLDFAST_COMMAND_PORT", 7400),
+  grpcPort: port("HOLDFAST_GRPC_PORT", 7401),
+  queryPort: port("HOLDFAST_QUERY_PORT", 7410),
+  realtimePort: port("HOLDFAST_REALTIME_PORT", 7420),
+  filePort: port("HOLDFAST_FILE_PORT", 7430),
+  eventWorkerPort: port("HOLDFAST_EVENT_WORKER_PORT", 7440),
+  fileWorkerPort: port("HOLDFAST_FILE_WORKER_PORT", 7450),
+  /** A path or an http(s) URL. Unset: the key set that the desk made for itself. */
+  jwks: Config.option(Config.String("HOLDFAST_JWKS")),
+  tokenIssuer: Config.withDefault(Config.String("HOLDFAST_TOKEN_ISSUER"), "holdfast"),
+  tokenAudience: Config.withDefault(Config.String("HOLDFAST_TOKEN_AUDIENCE"), "holdfast"),
+  /** Signs download links; at least 32 characters. Unset: read from the key file. */
+  downloadKey: Config.option(
+    Config.map(
+      Config.schema(
+        Schema.String.check(Schema.isMinLength(32, { expected: "at least 32 characters" })),
+        "HOLDFAST_DOWNLOAD_KEY"
+      ),
+      Redacted.make
+    )
+  ),
+  downloadKeyFile: Config.option(Config.String("HOLDFAST_DOWNLOAD_KEY_FILE")),
+  publicFileUrl: Config.withDefault(
+    Config.schema(url(httpExample), "HOLDFAST_PUBLIC_FILE_URL"),
+    "http://127.0.0.1:7430"
+  ),
+  /** Web pages that may call the desk from other origins. */
+  allowedOrigins: list("HOLDFAST_ALLOWED_ORIGINS"),
+  rulesFile: Config.option(Config.String("HOLDFAST_RULES")),
+  webhooksFile: Config.option(Config.String("HOLDFAST_WEBHOOKS")),
+  webhookAllowPrivate: Config.withDefault(Config.Boolean("HOLDFAST_WEBHOOK_ALLOW_PRIVATE"), false),
+  /** Unset: spans keep their ids but are not exported. */
+  otlpUrl: optionalUrl("HOLDFAST_OTLP_URL", httpExample),
+  log: Config.withDefault(Config.Literals(["json", "pretty"], "HOLDFAST_LOG"), "json"),
+  /** Base URLs of the processes that the status page asks. */
+  statusTargets: list("HOLDFAST_STATUS_TARGETS")
+})
+
+type Read = Config.Success<typeof all>
+
+export type ProcessSettings = Omit<Read, "jwks" | "readDatabaseUrl" | "downloadKeyFile"> & {
+  readonly jwks: string
+  readonly readDatabaseUrl: Option.Option<Redacted.Redacted<string>>
+  readonly downloadKeyFile: string
+}
+
+const withDerived = (read: Read): ProcessSettings => ({
+  ...read,
+  readDatabaseUrl: Option.orElse(read.readDatabaseUrl, () => read.databaseUrl),
+  jwks: Option.getOrElse(read.jwks, () => join(read.dataDir, "keys", "jwks.json")),
+  downloadKeyFile: Option.getOrElse(read.downloadKeyFile, () => join(read.dataDir, "keys", "download.key"))
+})
+
+/** `Expected a URL like x\n  at ["NAME"]` becomes `NAME: expected a URL like x`. */
+const inOneSentence = (message: string): string => {
+  const [, what = message, name] = /^(.*?)\s+at \["([A-Z0-9_]+)"\]/s.exec(message) ?? []
+  const expected = what.charAt(0).toLowerCase() + what.slice(1).replaceAll(/\s+/g, " ")
+  return name === undefined ? `The configuration is not valid: ${expected}.` : `${name} is not valid: ${expected}.`
+}
+
+export class Settings extends Context.Service<Settings, ProcessSettings>()("@holdfast/process/Settings") {
+  static readonly fromEnv = (env: Readonly<Record<string, string | undefined>>) => {
+    const set = Object.fromEntries(
+      Object.entries(env).flatMap(([name, value]) => (value === undefined || value === "" ? [] : [[name, value]]))
+    )
+    return Layer.effect(
+      this,
+      all.parse(ConfigProvider.fromEnv({ env: set })).pipe(
+        Effect.map(withDerived),
+        Effect.mapError((error) => StartError.configuration(inOneSentence(error.cause.message)))
+      )
+    )
+  }
+  static readonly layer = Layer.suspend(() => Settings.fromEnv(process.env))
+}
+
+/** For processes that cannot do without. */
+export const databaseUrl: Effect.Effect<Redacted.Redacted<string>, StartError, Settings> = Settings.use((settings) =>
+  Effect.fromOption(settings.databaseUrl).pipe(
+    Effect.mapError(() =>
+      StartError.configuration(
+        "HOLDFAST_DATABASE_URL is not set: give the URL of a PostgreSQL database, or run `holdfast up`, which brings its own."
+      )
+    )
+  )
+)

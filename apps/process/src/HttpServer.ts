@@ -1,0 +1,180 @@
+// The HTTP server of every process: bounded bodies, headers, sockets and times; a correlation id on every request and answer;
+// security headers on every answer, errors and raw handlers included, and no banner; a stop that lets requests finish.
+// MUST: `MaxBodySize` has no default, so it is set here and nowhere else.
+import { randomUUID } from "node:crypto"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import { CorrelationId } from "@holdfast/contracts/Ids"
+import { Commands, Http } from "@holdfast/resilience/Limits"
+import { type ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema } from "effect"
+import {
+  HttpIncomingMessage,
+  HttpMiddleware,
+  HttpRouter,
+  HttpServer,
+  HttpServerError,
+  HttpServerRequest,
+  type HttpServerResponse
+} from "effect/http"
+import { StartError } from "./StartError.ts"
+
+export interface ServeOptions {
+  readonly host: string
+  readonly port: number
+  /** The variable that sets the port, for the sentence that says it is taken. */
+  readonly portVariable: string
+  /** Of bodies read through Effect; a raw handler bounds its own. */
+  readonly bodyBytesMax?: ByteSize.ByteSize
+  /** A process that receives uploads bounds them itself and passes null. */
+  readonly receiveDeadline?: Duration.Duration | null
+  /** Origins of web pages that may call; none by default. */
+  readonly allowedOrigins?: ReadonlyArray<string>
+  /** Sees the server before it listens: a gateway takes WebSocket upgrades here. */
+  readonly prepare?: (server: Server) => void
+}
+
+/** Serves the routes that a layer adds to the `HttpRouter`. */
+export const serve = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServeOptions) =>
+  HttpRouter.serve(routes, {
+    disableLogger: true,
+    disableListenLog: true,
+    middleware: (app) => withCors(options)(observed(app))
+  }).pipe(Layer.provide(listening(options)), Layer.provide(bounded(options)))
+
+const bounded = ({ bodyBytesMax }: ServeOptions) =>
+  Layer.succeed(HttpIncomingMessage.MaxBodySize, bodyBytesMax ?? Commands.requestBytesMax)
+
+const listening = (options: ServeOptions) =>
+  Layer.mergeAll(
+    Layer.effect(
+      HttpServer.HttpServer,
+      NodeHttpServer.make(() => nodeServer(options), {
+        host: options.host,
+        port: options.port,
+        gracefulShutdownTimeout: Http.stopDeadline
+      }).pipe(Effect.mapError((error) => cannotListen(options, error)))
+    ),
+    NodeHttpServer.layerHttpServices
+  )
+
+const nodeServer = (options: ServeOptions): Server => {
+  const server = createServer({
+    maxHeaderSize: Http.headerBytesMax,
+    headersTimeout: Duration.toMillis(Http.headersDeadline),
+    requestTimeout: Duration.toMillis(
+      options.receiveDeadline === undefined ? Http.receiveDeadline : (options.receiveDeadline ?? 0)
+    ),
+    keepAliveTimeout: Duration.toMillis(Http.keepAlive)
+  })
+  server.maxConnections = Http.connectionsMax
+  server.on("request", prepareAnswer)
+  server.on("request", (_request, response) => response.once("close", () => endIdleOnceStopping(server)))
+  options.prepare?.(server)
+  return server
+}
+
+// Node ends idle connections only at the moment of closing: one that was busy then would hold the stop until its client goes.
+const endIdleOnceStopping = (server: Server) => {
+  if (!server.listening) setImmediate(() => server.closeIdleConnections())
+}
+
+export const correlationHeader = "x-correlation-id"
+
+const securityHeaders = {
+  "x-content-type-options": "nosniff",
+  "x-frame-options": "DENY",
+  "referrer-policy": "no-referrer",
+  "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+  "cross-origin-resource-policy": "same-site"
+} as const
+
+const isCorrelationId = Schema.is(CorrelationId)
+
+// On Node's own objects, before any handler, so that a 404, a 413, a defect and a raw handler have them too. A route that sets one of
+// these itself has the last word.
+const prepareAnswer = (request: IncomingMessage, response: ServerResponse) => {
+  const sent = request.headers[correlationHeader]
+  const correlationId = isCorrelationId(sent) ? sent : randomUUID()
+  request.headers[correlationHeader] = correlationId
+  response.setHeader(correlationHeader, correlationId)
+  for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value)
+}
+
+const withCors = ({ allowedOrigins = [] }: ServeOptions) =>
+  HttpMiddleware.cors({
+    // A predicate, because an empty list would mean every origin.
+    allowedOrigins: (origin) => allowedOrigins.includes(origin),
+    allowedMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
+    allowedHeaders: corsRequestHeaders,
+    exposedHeaders: corsAnswerHeaders,
+    maxAge: 600
+  })
+
+const tusHeaders = ["Location", "Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Concat"]
+const corsRequestHeaders = [
+  ...["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Correlation-Id", "traceparent"],
+  ...[...tusHeaders, "Upload-Checksum", "Upload-Defer-Length", "X-HTTP-Method-Override"]
+]
+const corsAnswerHeaders = [
+  ...["X-Correlation-Id", "Idempotency-Replayed", "Retry-After", "ETag", "Content-Disposition", "Content-Range"],
+  ...[...tusHeaders, "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm", "Upload-Expires"]
+]
+
+const duration = Metric.histogram("holdfast_http_request_duration_ms", {
+  description: "Time to answer a request, in milliseconds",
+  boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000]
+})
+
+/** Every log line of a request carries its correlation id; failures of ours are logged, the rest is in the metrics and traces. */
+const observed = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
+  Effect.gen(function* () {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const startedAt = yield* Clock.currentTimeMillis
+    const record = (status: number) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        Metric.update(
+          Metric.withAttributes(duration, { method: request.method, status: `${Math.floor(status / 100)}xx` }),
+          now - startedAt
+        )
+      )
+    const correlationId = request.headers[correlationHeader] ?? ""
+    return yield* app.pipe(
+      Effect.tap((response) => record(response.status)),
+      Effect.tapCause((cause) => {
+        const [response, why] = HttpServerError.causeResponseStripped(cause)
+        const ours = response.status >= 500 && !Cause.hasInterruptsOnly(cause)
+        const failed = ours
+          ? Effect.logError(
+              "a request failed",
+              Option.getOrElse(why, () => cause)
+            )
+          : Effect.void
+        return Effect.andThen(record(response.status), failed)
+      }),
+      Effect.annotateLogs({ correlationId }),
+      Effect.annotateSpans({ correlationId })
+    )
+  })
+
+const cannotListen = (
+  { host, port, portVariable }: ServeOptions,
+  { cause }: HttpServerError.ServeError
+): StartError => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  const place = `port ${port} on ${host}`
+  switch (code) {
+    case "EADDRINUSE":
+      return StartError.failed(
+        `${place} is taken by another program: stop that one, or set ${portVariable} to a free port.`
+      )
+    case "EACCES":
+      return StartError.configuration(
+        `${place} may not be used by this account: set ${portVariable} to a port above 1023.`
+      )
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+      return StartError.configuration(`${host} is not an address of this machine: set HOLDFAST_HOST to one.`)
+    default:
+      return StartError.failed(`Cannot listen at ${place}: ${String(code ?? cause)}.`)
+  }
+}

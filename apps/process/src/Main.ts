@@ -1,0 +1,66 @@
+// Starts a process and ends it well. Settings, logs, traces and health are there for the layer that it runs; what cannot start says why in
+// one sentence; SIGTERM and SIGINT stop it gracefully with exit code 0, and by force when that takes too long.
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Health } from "@holdfast/resilience/Health"
+import { Process } from "@holdfast/resilience/Limits"
+import * as Logs from "@holdfast/telemetry/Logs"
+import * as Telemetry from "@holdfast/telemetry/Telemetry"
+import { Cause, Duration, Effect, Exit, Layer, Runtime } from "effect"
+import { Settings } from "./Config.ts"
+import { StartError } from "./StartError.ts"
+
+export interface ProcessOptions<A, E> {
+  /** As in `ps`, logs, traces and metrics: `command-api`. */
+  readonly name: string
+  readonly layer: Layer.Layer<A, E, Settings | Health>
+  /** What runs where, for the sentence that says that it is ready. */
+  readonly ready?: (settings: Settings["Service"]) => string
+}
+
+export const runProcess = <A, E>(options: ProcessOptions<A, E>): void => {
+  process.title = `holdfast ${options.name}`
+  forceStopAfterSignal()
+  NodeRuntime.runMain(main(options), { teardown, disableErrorReporting: true })
+}
+
+const main = <A, E>(options: ProcessOptions<A, E>) =>
+  started(options).pipe(
+    Effect.provide(environment(options.name)),
+    Effect.tapCause((cause) => Effect.sync(() => explain(options.name, cause)))
+  )
+
+const started = <A, E>({ layer, name, ready }: ProcessOptions<A, E>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const settings = yield* Settings
+      yield* Effect.logInfo(`${name} is starting`)
+      yield* Effect.addFinalizer(() => Effect.logInfo(`${name} has stopped`))
+      yield* Layer.build(layer)
+      yield* Effect.addFinalizer(() => Effect.logInfo(`${name} is stopping`))
+      yield* Effect.logInfo(`${name} is ready${ready === undefined ? "" : ` at ${ready(settings)}`}`)
+      return yield* Effect.never
+    })
+  )
+
+const environment = (name: string) =>
+  Layer.unwrap(
+    Settings.use(({ log, otlpUrl }) =>
+      Effect.succeed(Layer.provideMerge(Telemetry.layer({ serviceName: name, otlpUrl }), Logs.layer(name, log)))
+    )
+  ).pipe(Layer.provideMerge(Layer.mergeAll(Settings.layer, Health.layer)))
+
+/** One sentence for what an operator can change; everything for what is our mistake. */
+const explain = (name: string, cause: Cause.Cause<unknown>): void => {
+  if (Cause.hasInterruptsOnly(cause)) return
+  const error = Cause.squash(cause)
+  console.error(error instanceof StartError ? `${name}: ${error.message}` : `${name} failed: ${Cause.pretty(cause)}`)
+}
+
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
+
+const forceStopAfterSignal = (): void => {
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => setTimeout(() => process.exit(1), Duration.toMillis(Process.killDelay)).unref())
+  }
+}

@@ -1,0 +1,75 @@
+// What an operator sets is read as said, and what is wrong is told in one sentence without the value.
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Option, Redacted } from "effect"
+import { databaseUrl, Settings } from "../src/Config.ts"
+
+const read = (env: Record<string, string>) => Effect.provide(Settings, Settings.fromEnv(env))
+const refusal = (env: Record<string, string>) => Effect.flip(read(env))
+
+it.effect("everything has a default but the database", () =>
+  Effect.gen(function* () {
+    const settings = yield* read({})
+    expect(settings).toMatchObject({ host: "127.0.0.1", commandPort: 7400, grpcPort: 7401, fileWorkerPort: 7450 })
+    expect(settings.jwks).toBe(".holdfast/keys/jwks.json")
+    expect(settings.log).toBe("json")
+    expect(Option.isNone(settings.databaseUrl)).toBe(true)
+    const error = yield* Effect.flip(Effect.provide(databaseUrl, Settings.fromEnv({})))
+    expect(error.message).toContain("HOLDFAST_DATABASE_URL is not set")
+    expect(error.exitCode).toBe(78)
+  })
+)
+
+it.effect("the read side is the core database unless it has its own", () =>
+  Effect.gen(function* () {
+    const core = "postgres://u:p@db:5432/desk"
+    const own = "postgres://u:p@replica:5432/desk"
+    const one = yield* read({ HOLDFAST_DATABASE_URL: core })
+    const two = yield* read({ HOLDFAST_DATABASE_URL: core, HOLDFAST_READ_DATABASE_URL: own })
+    expect(Option.map(one.readDatabaseUrl, Redacted.value)).toEqual(Option.some(core))
+    expect(Option.map(two.readDatabaseUrl, Redacted.value)).toEqual(Option.some(own))
+  })
+)
+
+it.effect("lists are split, and an empty variable counts as unset", () =>
+  Effect.gen(function* () {
+    const settings = yield* read({
+      HOLDFAST_ALLOWED_ORIGINS: "https://a.example, https://b.example,",
+      HOLDFAST_REDIS_URL: "",
+      HOLDFAST_HOST: ""
+    })
+    expect(settings.allowedOrigins).toEqual(["https://a.example", "https://b.example"])
+    expect(Option.isNone(settings.redisUrl)).toBe(true)
+    expect(settings.host).toBe("127.0.0.1")
+  })
+)
+
+describe("what is wrong", () => {
+  it.effect.each([
+    ["HOLDFAST_DATABASE_URL", "mysql://root:hunter2@db/desk", "postgres://user:password@host:5432/name"],
+    ["HOLDFAST_RABBITMQ_URL", "hunter2", "amqp://user:password@host:5672"],
+    ["HOLDFAST_REDIS_URL", "http://hunter2", "redis://:password@host:6379"],
+    ["HOLDFAST_CLAMD_URL", "hunter2:3310", "tcp://host:3310"],
+    ["HOLDFAST_OTLP_URL", "hunter2", "http://host:8080"],
+    ["HOLDFAST_DOWNLOAD_KEY", "hunter2", "at least 32 characters"],
+    ["HOLDFAST_COMMAND_PORT", "70000", "65535"],
+    ["HOLDFAST_LOG", "hunter2", "json"]
+  ] as const)("%s is named with what it should be, never with its value", ([name, value, expected]) =>
+    Effect.gen(function* () {
+      const error = yield* refusal({ [name]: value })
+      expect(error.message).toMatch(new RegExp(`^${name} is not valid: .*\\.$`))
+      expect(error.message).toContain(expected)
+      expect(error.message).not.toContain("hunter2")
+      expect(error.exitCode).toBe(78)
+    })
+  )
+})
+
+it.effect("secrets do not print", () =>
+  Effect.gen(function* () {
+    const settings = yield* read({
+      HOLDFAST_DATABASE_URL: "postgres://u:hunter2@db:5432/desk",
+      HOLDFAST_DOWNLOAD_KEY: "hunter2".repeat(6)
+    })
+    expect(JSON.stringify(settings)).not.toContain("hunter2")
+  })
+)
