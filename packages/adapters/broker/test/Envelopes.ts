@@ -21,10 +21,10 @@ export const streamOf = (letter: string) => StreamId.make(uuid(1, letter.charCod
 const agent = PrincipalId.make("agent-1")
 const requester = PrincipalId.make("customer-1")
 
-export const envelope = (letter: string, version: number, position: number): Envelope => ({
+export const envelopeOf = (streamId: StreamId, letter: string, version: number, position: number): Envelope => ({
   eventId: EventId.make(uuid(2, position)),
   streamType: "ticket",
-  streamId: streamOf(letter),
+  streamId,
   streamVersion: StreamVersion.make(version),
   schemaVersion: 1,
   position: Position.make(position),
@@ -37,7 +37,7 @@ export const envelope = (letter: string, version: number, position: number): Env
   visibility: { audience: "public", requesterId: requester, before: null, after: null },
   event: {
     _tag: "TicketReplied",
-    ticketId: TicketId.make(streamOf(letter)),
+    ticketId: TicketId.make(streamId),
     messageId: MessageId.make(uuid(5, position)),
     body: `${letter}${version}`
   }
@@ -53,6 +53,6 @@ export const sequence = (letters: string, after = 0): ReadonlyArray<Envelope> =>
   return [...letters].map((letter, index) => {
     const version = (versions.get(letter) ?? 0) + 1
     versions.set(letter, version)
-    return envelope(letter, version, after + index + 1)
+    return envelopeOf(streamOf(letter), letter, version, after + index + 1)
   })
 }
