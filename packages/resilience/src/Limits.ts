@@ -13,6 +13,8 @@ export const Commands = {
   underWayMax: 256,
   /** Commands folded into one statement: more gains little and makes the slowest wait. Commands. */
   batchMax: 32,
+  /** Batches under way at once: while one waits for its disk flush the next is on its way. Statements. */
+  batchesAtOnceMax: 2,
   /** A version race is decided again on fresh state this many times before it is refused. Attempts. */
   conflictRetriesMax: 3,
   /** Largest payload (a 64 KiB body in JSON escapes) with room to spare. */
@@ -399,8 +401,6 @@ export const Supervisor = {
   logCheckInterval: Duration.seconds(20),
   /** Less than this and PostgreSQL would soon stop for want of space. */
   diskFreeMin: ByteSize.mebibytes(256),
-  /** The drill heals itself after this, whoever asked for more. */
-  outageMax: Duration.minutes(10),
   controlRequestBytesMax: ByteSize.kibibytes(4),
   /** One request of the sample data or of a drill: longer than the desk's own deadline, so that it is the desk that answers. */
   requestDeadline: Duration.seconds(5)
@@ -408,6 +408,8 @@ export const Supervisor = {
 
 /** What `holdfast drill` holds the desk to. */
 export const Drill = {
+  /** The desk is made for outages of ten minutes. */
+  lengthMax: Duration.minutes(10),
   probeInterval: Duration.millis(200),
   /** Before the outage, to see that all is well. */
   baseline: Duration.seconds(3),
@@ -462,6 +464,8 @@ export const Identity = {
   verifiedTokensMax: 10_000,
   /** Longer tokens are not looked at. Characters. */
   tokenLengthMax: 8192,
+  /** A key set has a handful of keys. Bytes. */
+  keySetBytesMax: ByteSize.kibibytes(256),
   fetchDeadline: Duration.seconds(3),
   /** A key set is fetched again no sooner for an unknown key, so that forged tokens cannot make us hammer the issuer. */
   refetchDelay: Duration.seconds(10),
