@@ -5,13 +5,14 @@ import { Effect } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
 import core0001 from "./0001_core.ts"
 import core0002 from "./0002_events.ts"
+import read0003 from "./0003_read.ts"
 import core0004 from "./0004_reactions.ts"
 import read0005 from "./0005_volume.ts"
 
 /** `<number>_<name>`; numbers are shared by both lists and never reused. */
 const lists = {
   core: { "0001_core": core0001, "0002_events": core0002, "0004_reactions": core0004 },
-  read: { "0005_volume": read0005 }
+  read: { "0003_read": read0003, "0005_volume": read0005 }
 } as const
 
 export type Side = keyof typeof lists

@@ -126,6 +126,31 @@ export const Broker = {
   deliveriesMax: 1_000_000
 } as const
 
+/** Outgoing webhooks. */
+export const Webhooks = {
+  endpointsMax: 50,
+  /** One request, from the look-up of the name to the end of the answer. */
+  requestDeadline: Duration.seconds(10),
+  connectDeadline: Duration.seconds(5),
+  /** Deliveries to one endpoint at once. */
+  underWayMax: 4,
+  acquireDeadline: Duration.seconds(30),
+  /** Taken from an endpoint's queue at a time. Events. */
+  batchMax: 16,
+  /** Longer than a batch can take. */
+  claim: Duration.minutes(5),
+  /** How soon a new event is noticed. */
+  idleDelay: Duration.millis(500),
+  retryMin: Duration.seconds(5),
+  retryMax: Duration.hours(4),
+  /** After this an event is given up for this endpoint. */
+  retryFor: Duration.days(3),
+  /** Only the status counts; reading a little more lets the connection end well. Bytes. */
+  answerBytesMax: ByteSize.kibibytes(16),
+  /** Characters of an error kept in the delivery log. */
+  errorLengthMax: 500
+} as const
+
 /** Reading the event log. */
 export const EventLog = {
   readEventsMax: 1000,

@@ -21,7 +21,7 @@ export interface CacheEntry extends CacheDocument {
   readonly score: number
   /** The lists that this document is in, each with its place there: the greatest score comes first, then the greatest key. */
   readonly lists: ReadonlyArray<{ readonly list: string; readonly score: number }>
-  /** Words that lead to it, as `wordsOf` gives them, for everyone who may read it and for staff alone. */
+  /** Words that lead to it, in lower case letters and digits, for everyone who may read it and for staff alone. */
   readonly words: { readonly public: ReadonlyArray<string>; readonly internal: ReadonlyArray<string> }
 }
 

@@ -7,7 +7,6 @@ import { Effect, Layer } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { Cache } from "../src/Cache.ts"
 import * as CacheEmbedded from "../src/CacheEmbedded.ts"
-import { wordsOf } from "../src/Words.ts"
 import { contract } from "./CacheContract.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-cache-"))
@@ -50,13 +49,5 @@ describe("a cache file", () => {
     writeFileSync(join(folder, "damaged.sqlite"), "this is no database, however long it goes on and on".repeat(100))
     const get = Cache.use((cache) => cache.getMany(["ticket/1"])).pipe(Effect.provide(onFile("damaged.sqlite")))
     expect(await Effect.runPromise(Effect.flip(get))).toMatchObject({ _tag: "Unavailable", dependency: "cache" })
-  })
-})
-
-describe("words", () => {
-  it("are bounded in number and length", () => {
-    expect(wordsOf("a b c", 2)).toEqual(["a", "b"])
-    expect(wordsOf("x".repeat(100))[0]).toHaveLength(40)
-    expect(wordsOf(" --- ")).toEqual([])
   })
 })

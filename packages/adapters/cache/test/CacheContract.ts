@@ -3,7 +3,6 @@ import { describe, expect, layer as withLayer } from "@effect/vitest"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Effect, type Layer } from "effect"
 import { Cache, type CacheEntry, type CacheKey } from "../src/Cache.ts"
-import { wordsOf } from "../src/Words.ts"
 
 let made = 0
 const id = () => `t${String(++made).padStart(6, "0")}`
@@ -123,15 +122,14 @@ export const contract = (name: string, layer: Layer.Layer<Cache, Unavailable>) =
         })
       )
 
-      it.effect("finds words of any script and takes hostile ones as words", () =>
+      it.effect("finds words of any script, and operators as the words that they are", () =>
         Effect.gen(function* () {
           const cache = yield* Cache
           const key = fresh()
-          const unique = id()
-          const text = `Drücker ÉCLAIR принтер 打印机 ${unique} OR NOT "quoted" public:x *`
-          yield* cache.put([entry(key, 1, { words: { public: wordsOf(text), internal: [] } })])
-          for (const word of ["drucker", "eclair", "принтер", "打印机", "not", "quoted"]) {
-            const found = yield* cache.search({ words: wordsOf(`${word} ${unique}`), internal: false, countMax: 5 })
+          const words = ["drucker", "принтер", "打印机", "not", "or", "public", id()]
+          yield* cache.put([entry(key, 1, { words: { public: words, internal: [] } })])
+          for (const word of words) {
+            const found = yield* cache.search({ words: [word, ...words.slice(-1)], internal: false, countMax: 5 })
             expect(keysOf(found)).toEqual([key])
           }
         })

@@ -1,0 +1,126 @@
+// Fills an empty cache and keeps a filled one honest about its age. A snapshot of the newest tickets comes from the read database, page by
+// page; what the log holds after the snapshot's position is applied on top, since the consumer may have seen those events before the
+// cache was lost. Bounded; broken off anywhere, the next round begins again and changes nothing twice.
+import { Cache, type CacheEntry } from "@holdfast/cache/Cache"
+import { FileView } from "@holdfast/contracts/attachment/Views"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import { Position, PrincipalId, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { TicketDocument } from "@holdfast/contracts/ticket/Views"
+import { EventLog } from "@holdfast/database/EventLog"
+import { type Conversation, ReadTables, type TicketRecord } from "@holdfast/database/ReadTables"
+import { applyDocument, documentMessagesMax } from "@holdfast/domain/ticket/TicketView"
+import { keepRunning } from "@holdfast/resilience/KeepRunning"
+import { Relay, Views } from "@holdfast/resilience/Limits"
+import { Clock, Effect, Schema } from "effect"
+import { cacheEvents, fileEntry, personEntry, ticketEntry } from "./CacheViews.ts"
+import { adviceFor } from "./Tend.ts"
+
+/** One round: fills an empty cache; says that a filled one is current, or passes a gap. */
+export const tendCache = Effect.gen(function* () {
+  const cache = yield* Cache
+  const progress = yield* cache.progress
+  if (progress === null) return yield* warm
+  const advice = yield* adviceFor(progress)
+  if (advice !== null) yield* cache.advance(advice)
+})
+
+/** For as long as the process runs; the first round at once. */
+export const keepCacheCurrent = keepRunning(
+  "keeping the cached read models current",
+  Effect.forever(Effect.andThen(tendCache, Effect.sleep(Views.currentEvery)))
+)
+
+const warm = Effect.gen(function* () {
+  const cache = yield* Cache
+  const { count, position } = yield* snapshot
+  const reached = yield* replay(position)
+  const nowMs = yield* Clock.currentTimeMillis
+  yield* cache.advance({ applied: [], through: reached, nowMs })
+  yield* Effect.logInfo(`the cache was empty and holds the newest ${count} tickets again`)
+})
+
+const ticketsPerRound = 20
+/** Whose lists are walked: any member of staff sees every ticket in `all`. */
+const reader = { id: PrincipalId.make("cache"), isStaff: true }
+
+const snapshot = Effect.gen(function* () {
+  const tables = yield* ReadTables
+  let position: number | null = null
+  let count = 0
+  let after: { readonly updatedMs: number; readonly id: string } | null = null
+  let more = true
+  while (more && count < Views.warmTicketsMax) {
+    const page: Effect.Success<ReturnType<typeof tables.tickets>> = yield* tables.tickets({
+      list: "all",
+      reader,
+      first: ticketsPerRound,
+      after,
+      withCount: false
+    })
+    yield* putPage(page.value.tickets)
+    position ??= page.position
+    count += page.value.tickets.length
+    const last = page.value.tickets.at(-1)?.ticket
+    after = last === undefined ? null : { updatedMs: Date.parse(last.updatedAt), id: last.id }
+    more = page.value.hasNextPage
+  }
+  return { count, position: Position.make(position ?? 0) }
+})
+
+const decodeDocument = Schema.decodeUnknownSync(TicketDocument)
+const decodeFile = Schema.decodeUnknownSync(FileView)
+
+const putPage = Effect.fnUntraced(function* (records: ReadonlyArray<TicketRecord>) {
+  const tables = yield* ReadTables
+  const cache = yield* Cache
+  const conversations = yield* tables.conversations(
+    records.map(({ ticket }) => ({
+      ticketId: decodeId(ticket.id),
+      after: null,
+      first: documentMessagesMax,
+      internal: true
+    }))
+  )
+  const documents = yield* Effect.forEach(records, (record, index) => documentOf(record, conversations.value[index]))
+  const fileIds = documents.flatMap((document) => document?.ticket.attachments.map(({ fileId }) => fileId) ?? [])
+  const files = yield* tables.files(fileIds)
+  yield* cache.put([
+    ...documents.filter((document) => document !== null).map(ticketEntry),
+    ...files.value.map((file) => fileEntry(decodeFile(file))),
+    ...records.flatMap(peopleOf)
+  ])
+})
+
+const decodeId = Schema.decodeUnknownSync(TicketDocument.fields.ticket.fields.id)
+
+/** A page of the conversation is the whole of it, or the log has the newest part. */
+const documentOf = Effect.fnUntraced(function* ({ ticket }: TicketRecord, conversation: Conversation | undefined) {
+  if (conversation === undefined || conversation.hasNextPage) {
+    const log = yield* EventLog
+    const events = yield* log.readStream(StreamId.make(ticket.id), StreamVersion.make(0))
+    return events.reduce<TicketDocument | null>(applyDocument, null)
+  }
+  // The two statements are of two moments: what came between them belongs to a later version.
+  const messages = conversation.messages.filter(({ version }) => version <= ticket.version)
+  return decodeDocument({ ticket, messages, truncated: false })
+})
+
+/** At position 0, so that whatever an event says later is newer. */
+const peopleOf = ({ assignee, ticket }: TicketRecord): ReadonlyArray<CacheEntry> =>
+  [ticket.requester, assignee]
+    .filter((person) => person?.name !== undefined || person?.email !== undefined)
+    .filter((person) => person !== null)
+    .map((person) => personEntry({ person: { ...person, id: PrincipalId.make(person.id) }, role: null, position: 0 }))
+
+/** Everything in the log after a position, page by page; how far that was. */
+const replay = Effect.fnUntraced(function* (from: Position) {
+  const log = yield* EventLog
+  let position = from
+  let events: ReadonlyArray<Envelope> = []
+  do {
+    events = yield* log.readAfter(position, Relay.batchEventsMax)
+    if (events.length > 0) yield* cacheEvents(events)
+    position = events.at(-1)?.position ?? position
+  } while (events.length > 0)
+  return position
+})
