@@ -3,7 +3,7 @@
 // process, that a start copes with whatever the last run left, and that a stop ends within its deadlines. On Linux the kernel ends the
 // server when the supervisor dies; elsewhere the next start does.
 import { type ChildProcess, spawn } from "node:child_process"
-import { accessSync, closeSync, constants, openSync } from "node:fs"
+import { closeSync, openSync } from "node:fs"
 import { createConnection } from "node:net"
 import { EmbeddedDatabase } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Redacted, Schedule } from "effect"
@@ -19,6 +19,7 @@ import {
   prepareCluster,
   role
 } from "./embedded/Cluster.ts"
+import { type CommandLine, endsWithParent } from "./embedded/EndsWithParent.ts"
 import { signalOne, signalTree } from "./embedded/ProcessTree.ts"
 import { ServerEmbeddedError } from "./embedded/ServerEmbeddedError.ts"
 
@@ -73,12 +74,8 @@ export const prepare = Effect.fn("ServerEmbedded.prepare")(function* (options: S
 const launch = (plan: ClusterPlan, options: ServerEmbeddedOptions) =>
   attempt("Starting PostgreSQL", async () => {
     const data = dataFolder(plan)
-    const [file, ...args] = endedWithSupervisor([
-      plan.binaries.postgres,
-      "-D",
-      dataArgument(data),
-      ...settings(options.port)
-    ])
+    const command: CommandLine = [plan.binaries.postgres, "-D", dataArgument(data), ...settings(options.port)]
+    const [file, ...args] = endsWithParent("INT", command)
     const log = openSync(options.logFile, "a", 0o600)
     const child = spawn(file, args, {
       cwd: data,
@@ -91,19 +88,6 @@ const launch = (plan: ClusterPlan, options: ServerEmbeddedOptions) =>
     await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject))
     return running(child, options)
   })
-
-/** `setpriv` asks the kernel for a fast shutdown when this process dies, then becomes the server. */
-const endedWithSupervisor = (
-  command: readonly [string, ...ReadonlyArray<string>]
-): readonly [string, ...Array<string>] => {
-  const setpriv = "/usr/bin/setpriv"
-  try {
-    accessSync(setpriv, constants.X_OK)
-    return [setpriv, "--pdeathsig", "INT", "--", ...command]
-  } catch {
-    return [command[0], ...command.slice(1)]
-  }
-}
 
 const settings = (port: number): ReadonlyArray<string> =>
   Object.entries({
@@ -132,7 +116,7 @@ const running = (child: ChildProcess, options: ServerEmbeddedOptions): RunningSe
   const answers = Effect.promise(() => answersOn(options.port))
   const endsWithin = (limit: Duration.Duration) =>
     ended.pipe(Effect.as(true), Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.succeed(false) }))
-  const treeSignal = (signal: NodeJS.Signals) => Effect.promise(() => signalTree(pid, signal))
+  const treeSignal = (signal: NodeJS.Signals) => Effect.sync(() => signalTree(pid, signal))
   const kill = treeSignal("SIGKILL").pipe(Effect.andThen(endsWithin(EmbeddedDatabase.killDeadline)), Effect.asVoid)
   const sendAndWait = (signal: NodeJS.Signals, limit: Duration.Duration) =>
     Effect.andThen(

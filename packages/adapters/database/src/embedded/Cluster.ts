@@ -160,14 +160,14 @@ const worksIn = async (pid: number, data: string): Promise<boolean> => {
 }
 
 const endOrphan = async (pid: number): Promise<void> => {
-  await signalTree(pid, "SIGCONT")
+  signalTree(pid, "SIGCONT")
   const steps = [
     ["SIGINT", EmbeddedDatabase.stopDeadline],
     ["SIGQUIT", EmbeddedDatabase.quitDeadline],
     ["SIGKILL", EmbeddedDatabase.killDeadline]
   ] as const
   for (const [signal, patience] of steps) {
-    if (signal === "SIGKILL") await signalTree(pid, signal)
+    if (signal === "SIGKILL") signalTree(pid, signal)
     else signalOne(pid, signal)
     if (await gone(pid, Date.now() + Duration.toMillis(patience))) return
   }

@@ -1,15 +1,12 @@
 // Signals for a process and everything below it. PostgreSQL's children lead process groups of their own, so a signal to the
 // group of the first one does not reach them.
-import { execFile } from "node:child_process"
-import { readdir, readFile } from "node:fs/promises"
-import { promisify } from "node:util"
+import { execFileSync } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
 
-const run = promisify(execFile)
-
-/** Sends the signal to the process first, so that it starts no new children, then to its descendants. */
-export const signalTree = async (pid: number, signal: NodeJS.Signals): Promise<void> => {
-  signalOne(pid, signal)
-  for (const child of descendants(pid, await parents())) signalOne(child, signal)
+/** Looks first and signals then: the children of a killed process are nobody's that could be found. */
+export const signalTree = (pid: number, signal: NodeJS.Signals): void => {
+  const below = descendants(pid, parents())
+  for (const one of [pid, ...below]) signalOne(one, signal)
 }
 
 /** True when the signal reached a process; one that is gone is no error. */
@@ -30,11 +27,19 @@ export const descendants = (pid: number, parentOf: Parents): ReadonlyArray<numbe
   return [...children, ...children.flatMap((child) => descendants(child, parentOf))]
 }
 
-const parents = async (): Promise<Parents> => {
-  if (process.platform !== "linux") return parseParents((await run("ps", ["-A", "-o", "pid=,ppid="])).stdout)
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name))
-  const stats = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")))
-  return parseParents(stats.map(pidAndParent).join("\n"))
+const parents = (): Parents => {
+  if (process.platform !== "linux") return parseParents(execFileSync("ps", ["-A", "-o", "pid=,ppid="]).toString())
+  const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name))
+  return parseParents(pids.map((pid) => pidAndParent(statOf(pid))).join("\n"))
+}
+
+const statOf = (pid: string): string => {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, "utf8")
+  } catch {
+    // It ended between the listing and this.
+    return ""
+  }
 }
 
 /** `/proc/<pid>/stat` is `pid (name) state parent ...`, and the name may hold spaces and brackets. */
