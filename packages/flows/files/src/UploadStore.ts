@@ -1,0 +1,257 @@
+// The tus file store, made durable: what a PATCH acknowledges is on the disk, a description is replaced as a whole or not at all, and
+// the SHA-256 runs along while bytes arrive (after a restart it is taken from the disk at the end). A completed upload keeps answering
+// for its offset, so a client that missed the last answer learns that it is done. It gives no bytes back to anybody.
+import { createHash, type Hash, randomUUID } from "node:crypto"
+import { createReadStream } from "node:fs"
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
+import { join } from "node:path"
+import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
+import { Files } from "@holdfast/resilience/Limits"
+import { FileStore } from "@tus/file-store"
+import { ERRORS, Upload } from "@tus/server"
+import { Duration, Result, Schema } from "effect"
+
+export interface UploadStoreOptions {
+  readonly folder: string
+  /** Waits until the owner may send so many bytes more. */
+  readonly pass: (ownerId: PrincipalId, sizeBytes: number) => Promise<void>
+}
+
+/** The hash of the first so many bytes of an upload. */
+interface RunningHash {
+  readonly hash: Hash
+  readonly sizeBytes: number
+}
+
+export class UploadStore extends FileStore {
+  readonly #folder: string
+  readonly #pass: UploadStoreOptions["pass"]
+  readonly #records: UploadRecords
+  readonly #running = new Map<string, RunningHash>()
+
+  constructor({ folder, pass }: UploadStoreOptions) {
+    const records = new UploadRecords(folder)
+    const expirationPeriodInMilliseconds = Duration.toMillis(Files.uploadLifetime)
+    super({ directory: folder, configstore: records, expirationPeriodInMilliseconds })
+    this.#folder = folder
+    this.#pass = pass
+    this.#records = records
+    this.extensions = ["creation", "creation-with-upload", "termination", "expiration"]
+  }
+
+  override async create(upload: Upload): Promise<Upload> {
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+    upload.creation_date ??= new Date().toISOString()
+    await writeFile(this.pathOf(upload.id), "", { mode: 0o600, flag: "wx" })
+    await this.#records.set(upload.id, upload)
+    return upload
+  }
+
+  override async write(readable: Parameters<FileStore["write"]>[0], id: string, offset: number): Promise<number> {
+    const owner = decodeOwner((await this.#records.get(id))?.metadata?.ownerId)
+    if (Result.isFailure(owner)) throw ERRORS.FILE_NOT_FOUND
+    const hash = this.#hashAt(id, offset)
+    const file = await open(this.pathOf(id), "r+")
+    let sizeBytes = offset
+    try {
+      for await (const chunk of readable) {
+        await this.#pass(owner.success, chunk.length)
+        await writeChunk(file, chunk, sizeBytes)
+        hash?.update(chunk)
+        sizeBytes += chunk.length
+      }
+    } finally {
+      await file.datasync()
+      await file.close()
+      if (hash !== null) this.#remember(id, { hash, sizeBytes })
+    }
+    return sizeBytes
+  }
+
+  /** A hash that runs along from the first byte; null when the beginning was received by somebody else. */
+  #hashAt(id: string, offset: number): Hash | null {
+    if (offset === 0) return createHash("sha256")
+    const running = this.#running.get(id)
+    this.#running.delete(id)
+    return running?.sizeBytes === offset ? running.hash : null
+  }
+
+  #remember(id: string, running: RunningHash): void {
+    this.#running.set(id, running)
+    const oldest = this.#running.size > Files.openUploadsMax ? this.#running.keys().next().value : undefined
+    if (oldest !== undefined) this.#running.delete(oldest)
+  }
+
+  override async getUpload(id: string): Promise<Upload> {
+    const record = await this.#records.get(id)
+    if (record === undefined) throw ERRORS.FILE_NOT_FOUND
+    const receivedBytes = await this.receivedBytes(id)
+    if (receivedBytes === null) throw ERRORS.FILE_NO_LONGER_EXISTS
+    return uploadOf(record, receivedBytes)
+  }
+
+  /** Null when its bytes are gone. */
+  async receivedBytes(id: string): Promise<number | null> {
+    return (await sizeOf(this.pathOf(id))) ?? (await sizeOf(this.#donePath(id)))
+  }
+
+  override read(): never {
+    throw ERRORS.FILE_NOT_FOUND
+  }
+
+  override async remove(id: string): Promise<void> {
+    this.#running.delete(id)
+    await rm(this.pathOf(id), { force: true })
+    await rm(this.#donePath(id), { force: true })
+    await this.#records.delete(id)
+  }
+
+  pathOf(id: string): string {
+    return join(this.#folder, id)
+  }
+
+  #donePath(id: string): string {
+    return join(this.#folder, `${id}.done`)
+  }
+
+  async sha256Of(id: string, sizeBytes: number): Promise<Sha256> {
+    const running = this.#running.get(id)
+    this.#running.delete(id)
+    const hash = running?.sizeBytes === sizeBytes ? running.hash : await hashFile(this.pathOf(id))
+    return Sha256.make(hash.digest("hex"))
+  }
+
+  /** From here on the upload only answers for its offset. */
+  async markDone(id: string): Promise<void> {
+    await rename(this.pathOf(id), this.#donePath(id))
+  }
+
+  async isDone(id: string): Promise<boolean> {
+    return (await sizeOf(this.#donePath(id))) !== null
+  }
+
+  /** Every upload that is described here, finished ones too. */
+  async list(): Promise<ReadonlyArray<FileId>> {
+    const ids = (await this.#records.list()).map((id) => decodeId(id))
+    return ids.filter(Result.isSuccess).map(({ success }) => success)
+  }
+
+  /** What is gone from view: files that no description belongs to, and half-written descriptions. Their number. */
+  async removeStrays(olderThanMs: number): Promise<number> {
+    const names = await readdir(this.#folder)
+    const described = new Set(await this.#records.list())
+    const strays = names.filter((name) => !name.endsWith(".json") && !described.has(name.replace(/\.done$/, "")))
+    let count = 0
+    for (const name of strays) {
+      const path = join(this.#folder, name)
+      const { mtimeMs } = await stat(path)
+      if (mtimeMs >= olderThanMs) continue
+      await rm(path, { force: true })
+      count++
+    }
+    return count
+  }
+}
+
+const decodeId = Schema.decodeUnknownResult(FileId)
+const decodeOwner = Schema.decodeUnknownResult(PrincipalId)
+
+const uploadOf = (record: Upload, offset: number): Upload =>
+  new Upload({
+    id: record.id,
+    offset,
+    ...(record.size === undefined ? {} : { size: record.size }),
+    ...(record.metadata === undefined ? {} : { metadata: record.metadata }),
+    ...(record.creation_date === undefined ? {} : { creation_date: record.creation_date })
+  })
+
+const writeChunk = async (file: FileHandle, chunk: Uint8Array, position: number): Promise<void> => {
+  let written = 0
+  while (written < chunk.length) {
+    written += (await file.write(chunk, written, chunk.length - written, position + written)).bytesWritten
+  }
+}
+
+const hashFile = async (path: string): Promise<Hash> => {
+  const file = await open(path, "r")
+  try {
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+  const hash = createHash("sha256")
+  for await (const chunk of createReadStream(path)) hash.update(chunk)
+  return hash
+}
+
+const sizeOf = async (path: string): Promise<number | null> => {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (isMissing(error)) return null
+    throw error
+  }
+}
+
+const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT"
+
+const Description = Schema.fromJsonString(
+  Schema.Struct({
+    id: FileId,
+    size: Schema.Natural,
+    metadata: Schema.Record(Schema.String, Schema.NullOr(Schema.String)),
+    creation_date: Schema.String
+  })
+)
+const decodeRecord = Schema.decodeUnknownResult(Description)
+
+/** The descriptions, one JSON file each. The library calls this its config store. */
+class UploadRecords {
+  readonly #folder: string
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  /** Undefined also for what is not an upload's id: no path is ever made of it. */
+  async get(id: string): Promise<Upload | undefined> {
+    if (Result.isFailure(decodeId(id))) return undefined
+    try {
+      const record = decodeRecord(await readFile(this.#pathOf(id), "utf8"))
+      return Result.isSuccess(record) ? new Upload({ ...record.success, offset: 0 }) : undefined
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+  }
+
+  async set(id: string, { creation_date, metadata, size }: Upload): Promise<void> {
+    const partial = join(this.#folder, `${randomUUID()}.partial`)
+    const file = await open(partial, "wx", 0o600)
+    try {
+      await file.writeFile(JSON.stringify({ id, size, metadata, creation_date }))
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    await rename(partial, this.#pathOf(id))
+  }
+
+  async delete(id: string): Promise<void> {
+    await rm(this.#pathOf(id), { force: true })
+  }
+
+  async list(): Promise<Array<string>> {
+    try {
+      return (await readdir(this.#folder))
+        .filter((name) => name.endsWith(".json"))
+        .map((name) => name.slice(0, -".json".length))
+    } catch (error) {
+      if (isMissing(error)) return []
+      throw error
+    }
+  }
+
+  #pathOf(id: string): string {
+    return join(this.#folder, `${id}.json`)
+  }
+}

@@ -1,0 +1,213 @@
+// Uploads that are under way: who owns them, whether there is room for another, and what happens when the last byte is in. Finishing adds
+// the content to the quarantine, writes the journal entry, and only then lets the upload count as done; each step may run again, so a
+// crash between any two ends the same. What was complete before a crash is finished at start, by the sweep, or when its owner asks.
+import { mkdirSync } from "node:fs"
+import { type CorrelationId, FileId, type PrincipalId } from "@holdfast/contracts/Ids"
+import type { Principal } from "@holdfast/contracts/Principal"
+import { Files } from "@holdfast/resilience/Limits"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Intake } from "@holdfast/storage/BlobStore"
+import { ERRORS, type Upload } from "@tus/server"
+import { Context, Duration, Effect, Layer, Result, Schema } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { Journal } from "./Journal.ts"
+import { tusRefusal } from "./Problem.ts"
+import { Transfers } from "./Transfers.ts"
+import { decodeFacts, readDeclared } from "./UploadMetadata.ts"
+import { UploadStore } from "./UploadStore.ts"
+
+/** Whose request it is, and the trace that it belongs to. */
+export interface Sender {
+  readonly principal: Principal
+  readonly correlationId: CorrelationId
+  readonly traceparent: string | null
+}
+
+export class Uploads extends Context.Service<
+  Uploads,
+  {
+    readonly store: UploadStore
+    newId(): FileId
+    /** What is kept with a new upload; throws a refusal that the tus library answers with. */
+    admit(sender: Sender, upload: Upload): Promise<Record<string, string | null>>
+    /** Throws unless this is the sender's upload; finishes it when all of it is there. */
+    resume(sender: Sender, id: string): Promise<void>
+    finish(id: string): Promise<void>
+    forget(id: string): void
+    /** Finishes what a crash left complete, and removes what expired; how many of both. */
+    readonly sweep: Effect.Effect<{ readonly finished: number; readonly removed: number }, Unavailable>
+  }
+>()("@holdfast/files/Uploads") {}
+
+export const layer = (folder: string) => Layer.effect(Uploads, makeUploads(folder))
+
+/** Started and not done. */
+type OpenUploads = Map<string, { readonly ownerId: PrincipalId; readonly sizeBytes: number }>
+
+const makeUploads = Effect.fnUntraced(function* (folder: string) {
+  const intake = yield* Intake
+  const journal = yield* Journal
+  const transfers = yield* Transfers
+  const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const store = new UploadStore({
+    folder,
+    pass: (ownerId, sizeBytes) => runPromise(transfers.pass(ownerId, sizeBytes))
+  })
+  const open: OpenUploads = new Map()
+  const underWay = new Map<string, Promise<void>>()
+  const finishOnce = async (id: string): Promise<void> => {
+    await finish({ intake, journal, runPromise, store }, id)
+    open.delete(id)
+  }
+  /** Two requests may find the same upload complete. */
+  const finishShared = (id: string): Promise<void> => {
+    const running = underWay.get(id) ?? finishOnce(id).finally(() => underWay.delete(id))
+    underWay.set(id, running)
+    return running
+  }
+  const service = Uploads.of({
+    store,
+    newId: () => FileId.make(uuidV7Unsafe()),
+    admit: (sender, upload) => runPromise(admit(intake, open, sender, upload)),
+    resume: async (sender, id) => {
+      const upload = await store.getUpload(id)
+      if (upload.metadata?.ownerId !== sender.principal.id) throw ERRORS.FILE_NOT_FOUND
+      if (upload.offset === upload.size) await finishShared(id)
+    },
+    finish: finishShared,
+    forget: (id) => open.delete(id),
+    sweep: sweep(store, open, finishShared)
+  })
+  yield* Effect.promise(() => remember(store, open))
+  return service
+})
+
+const remember = async (store: UploadStore, open: OpenUploads): Promise<void> => {
+  for (const id of await store.list()) {
+    if (await store.isDone(id)) continue
+    const upload = await store.getUpload(id).catch(() => undefined)
+    const facts = decodeFacts(upload?.metadata)
+    if (Result.isSuccess(facts)) open.set(id, { ownerId: facts.success.ownerId, sizeBytes: upload?.size ?? 0 })
+  }
+}
+
+const admit = Effect.fn("Uploads.admit")(function* (
+  intake: Intake["Service"],
+  open: OpenUploads,
+  { correlationId, principal, traceparent }: Sender,
+  upload: Upload
+) {
+  const sizeBytes = upload.size ?? 0
+  const declared = readDeclared(upload.metadata ?? {})
+  if (Result.isFailure(declared)) {
+    const { issues } = declared.failure
+    const title = "The request is not valid; each issue names the field and what is wrong with it."
+    return yield* Effect.fail(tusRefusal({ status: 400, tag: "ValidationFailed", title, fields: { issues } }))
+  }
+  const all = [...open.values()]
+  const own = all.filter((one) => one.ownerId === principal.id).length
+  if (own >= Files.openUploadsPerPrincipalMax || all.length >= Files.openUploadsMax) {
+    const title = "Too many uploads are under way; finish or delete one, then try again."
+    return yield* Effect.fail(tusRefusal({ status: 429, tag: "TooManyUploads", title }))
+  }
+  const promisedBytes = all.reduce((sum, one) => sum + one.sizeBytes, sizeBytes)
+  yield* Effect.mapError(intake.hasRoomFor(promisedBytes), (error) =>
+    error.reason === "refused"
+      ? tusRefusal({ status: 507, tag: "StorageFull", title: "There is no room for this upload just now." })
+      : storageAway(error)
+  )
+  open.set(upload.id, { ownerId: principal.id, sizeBytes })
+  const kept: Record<string, string | null> = {
+    ...declared.success,
+    ownerId: principal.id,
+    correlationId,
+    ...(traceparent === null ? {} : { traceparent })
+  }
+  return kept
+})
+
+const storageAway = ({ retryAfterMs }: Unavailable) =>
+  tusRefusal({
+    status: 503,
+    tag: "StorageUnavailable",
+    title: "The disk does not answer; what was received is kept. Resume the upload.",
+    fields: { retryAfterMs }
+  })
+
+interface Finishing {
+  readonly intake: Intake["Service"]
+  readonly journal: Journal["Service"]
+  readonly store: UploadStore
+  readonly runPromise: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
+}
+
+const finish = async ({ intake, journal, runPromise, store }: Finishing, id: string): Promise<void> => {
+  if (await store.isDone(id)) return
+  const upload = await store.getUpload(id)
+  const facts = decodeFacts(upload.metadata)
+  const fileId = decodeId(id)
+  if (Result.isFailure(facts) || Result.isFailure(fileId)) throw ERRORS.FILE_NOT_FOUND
+  const { correlationId, filename, filetype, ownerId, ticketId, traceparent } = facts.success
+  const sha256 = await store.sha256Of(id, upload.offset)
+  const file = {
+    fileId: fileId.success,
+    name: filename,
+    sizeBytes: upload.offset,
+    sha256,
+    declaredType: filetype,
+    ownerId,
+    ...(ticketId === undefined ? {} : { ticketId })
+  }
+  const kept = intake
+    .take(store.pathOf(id), sha256)
+    .pipe(Effect.andThen(journal.write({ file, correlationId, traceparent: traceparent ?? null })))
+  await runPromise(Effect.mapError(kept, (error) => (error._tag === "Unavailable" ? storageAway(error) : error)))
+  await store.markDone(id)
+}
+
+const decodeId = Schema.decodeUnknownResult(FileId)
+
+const sweep = (store: UploadStore, open: OpenUploads, finishShared: (id: string) => Promise<void>) =>
+  Effect.tryPromise({
+    try: async () => {
+      const expiredBefore = Date.now() - Duration.toMillis(Files.uploadLifetime)
+      let finished = 0
+      let removed = await store.removeStrays(expiredBefore)
+      for (const id of await store.list()) {
+        const step = await sweepOne(store, id, expiredBefore, finishShared)
+        if (step === "removed") open.delete(id)
+        if (step === "removed") removed++
+        if (step === "finished") finished++
+      }
+      return { finished, removed }
+    },
+    catch: () =>
+      new Unavailable({
+        dependency: "storage",
+        reason: "connection_lost",
+        retryAfterMs: Duration.toMillis(Files.sweepInterval),
+        detail: "the folder of uploads could not be swept"
+      })
+  })
+
+const sweepOne = async (
+  store: UploadStore,
+  id: string,
+  expiredBeforeMs: number,
+  finishShared: (id: string) => Promise<void>
+): Promise<"finished" | "removed" | "kept"> => {
+  const upload = await store.getUpload(id).catch(() => undefined)
+  if (upload === undefined) {
+    await store.remove(id)
+    return "removed"
+  }
+  const isDone = await store.isDone(id)
+  if (!isDone && upload.offset === upload.size) {
+    await finishShared(id)
+    return "finished"
+  }
+  if (Date.parse(upload.creation_date ?? "") >= expiredBeforeMs) return "kept"
+  await store.remove(id)
+  return "removed"
+}
