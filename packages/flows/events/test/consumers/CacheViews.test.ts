@@ -1,0 +1,159 @@
+// The view sync law on the embedded cache: what is cached equals the fold of the log, whatever was lost and made again.
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Cache, type CacheKey } from "@holdfast/cache/Cache"
+import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
+import { FileView } from "@holdfast/contracts/attachment/Views"
+import { TicketDocument } from "@holdfast/contracts/ticket/Views"
+import type { EventLog } from "@holdfast/database/EventLog"
+import { ReadTables } from "@holdfast/database/ReadTables"
+import { applyFile } from "@holdfast/domain/attachment/FileView"
+import { fileKey, ticketKey } from "@holdfast/domain/ticket/CachedTicket"
+import { applyDocument } from "@holdfast/domain/ticket/TicketView"
+import { Health } from "@holdfast/resilience/Health"
+import { Cache as Limits } from "@holdfast/resilience/Limits"
+import { fullHistory, History, principal } from "@holdfast/testkit/History"
+import { Effect, Layer, Schema, type Scope } from "effect"
+import { afterAll, describe, expect, it } from "vitest"
+import { cacheEvents, cacheViews } from "../../src/consumers/CacheViews.ts"
+import { tendCache } from "../../src/consumers/WarmCache.ts"
+import { memoryLog } from "./MemoryLog.ts"
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-cache-views-"))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+let files = 0
+const emptyCache = () =>
+  Layer.fresh(CacheEmbedded.layer({ file: join(folder, `${++files}.sqlite`) })).pipe(Layer.provide(Health.layer))
+
+const history = fullHistory().envelopes
+const streams = [...Map.groupBy(history, ({ streamId }) => streamId).values()]
+
+const run = <A, E>(effect: Effect.Effect<A, E, Cache | EventLog | Scope.Scope>, log = memoryLog(history)) =>
+  Effect.runPromise(Effect.scoped(effect.pipe(Effect.provide(Layer.merge(emptyCache(), log.layer)))))
+
+const keyOf = ([first]: (typeof streams)[number]): CacheKey =>
+  first?.streamType === "ticket" ? ticketKey(first.streamId) : fileKey(first?.streamId ?? "")
+
+const cached = Cache.use((cache) => cache.getMany(streams.map(keyOf))).pipe(
+  Effect.map((found) => found.map((one) => (one === null ? null : JSON.parse(one.body))))
+)
+
+const expected = streams.map((events) => {
+  if (events[0]?.streamType === "ticket") {
+    const document = events.reduce<TicketDocument | null>(applyDocument, null)
+    return document === null ? null : Schema.encodeSync(TicketDocument)(document)
+  }
+  const view = events.reduce<FileView | null>(applyFile, null)
+  return view === null ? null : Schema.encodeSync(FileView)(view)
+})
+
+describe("the cached views", () => {
+  it("equal the fold of the log when events come one by one", async () => {
+    expect(
+      await run(
+        Effect.andThen(
+          Effect.forEach(history, (one) => cacheEvents([one])),
+          cached
+        )
+      )
+    ).toEqual(expected)
+  })
+
+  it("equal the fold of the log through the consumer, streams in parallel, twice", async () => {
+    const work = Effect.gen(function* () {
+      const { handle } = yield* cacheViews
+      const all = Effect.forEach(streams, (events) => Effect.forEach(events, handle), { concurrency: "unbounded" })
+      yield* Effect.andThen(all, all)
+      return yield* cached
+    })
+    expect(await run(work)).toEqual(expected)
+  })
+
+  it("make a lost document again from the log", async () => {
+    const log = memoryLog(history)
+    const newest = streams.flatMap((events) => events.slice(-1))
+    expect(await run(Effect.andThen(cacheEvents(newest), cached), log)).toEqual(expected)
+    expect(log.asked.length).toBeGreaterThan(0)
+  })
+
+  it("put a ticket in the lists of staff and of its requester, and find it by its words", async () => {
+    const work = Effect.gen(function* () {
+      yield* cacheEvents(history)
+      const cache = yield* Cache
+      const count = (list: string) => Effect.map(cache.page(list, 10, null), (page) => page.totalCount)
+      const found = (words: ReadonlyArray<string>, internal: boolean) =>
+        Effect.map(cache.search({ words, internal, countMax: 5 }), (hits) => hits.length)
+      return {
+        all: yield* count("staff/all"),
+        unassigned: yield* count("staff/unassigned"),
+        bobs: yield* count("staff/mine/bob"),
+        carls: yield* count("customer/carl/all"),
+        secretForStaff: yield* found(["secret"], true),
+        secretForCarl: yield* found(["secret"], false)
+      }
+    })
+    const counts = { all: 2, unassigned: 1, bobs: 1, carls: 1, secretForStaff: 1, secretForCarl: 0 }
+    expect(await run(work)).toEqual(counts)
+  })
+
+  it("keep a note out of the order of the customer's list", async () => {
+    const past = new History()
+    const carl = principal("customer", "carl")
+    const ada = principal("agent", "ada")
+    const [first, second] = [past.open(carl, "first"), past.open(carl, "second")]
+    past.issue(ada, { _tag: "AddNote", ticketId: first, body: "a note" })
+    const work = Effect.gen(function* () {
+      yield* cacheEvents(past.envelopes)
+      const cache = yield* Cache
+      const keys = (list: string) =>
+        Effect.map(cache.page(list, 10, null), (page) => page.documents.map(({ key }) => key))
+      return { staff: yield* keys("staff/all"), customer: yield* keys("customer/carl/all") }
+    })
+    expect(await run(work, memoryLog(past.envelopes))).toEqual({
+      staff: [ticketKey(first), ticketKey(second)],
+      customer: [ticketKey(second), ticketKey(first)]
+    })
+  })
+
+  it("keep the newest part of a conversation that is too long", async () => {
+    const past = new History()
+    const carl = principal("customer", "carl")
+    const ticketId = past.open(carl, "long")
+    for (let n = 1; n <= 10; n++) past.issue(carl, { _tag: "ReplyToTicket", ticketId, body: String(n).repeat(30_000) })
+    const work = Effect.andThen(
+      cacheEvents(past.envelopes),
+      Cache.use((cache) => cache.getMany([ticketKey(ticketId)]))
+    )
+    const [held] = await run(work, memoryLog(past.envelopes))
+    const document: unknown = JSON.parse(held?.body ?? "")
+    expect(held?.body.length).toBeLessThanOrEqual(Limits.documentLengthMax)
+    expect(document).toMatchObject({ truncated: true, ticket: { publicMessageCount: 11 } })
+  })
+})
+
+describe("an empty cache", () => {
+  const tables = Layer.mock(ReadTables)({
+    tickets: () =>
+      Effect.succeed({ value: { tickets: [], hasNextPage: false, totalCount: null }, position: 3, asOfMs: 0 }),
+    conversations: () => Effect.succeed({ value: [], position: 3, asOfMs: 0 }),
+    files: () => Effect.succeed({ value: [], position: 3, asOfMs: 0 })
+  })
+
+  it("says nothing of how far it has come until it is filled, then holds what the log holds", async () => {
+    const work = Effect.gen(function* () {
+      const cache = yield* Cache
+      yield* cacheEvents(history.slice(-1))
+      const before = yield* cache.progress
+      yield* tendCache
+      const filled = yield* cache.progress
+      yield* tendCache
+      return { before, filled, after: yield* cache.progress, documents: yield* cached }
+    })
+    const { after, before, documents, filled } = await run(Effect.provide(work, tables))
+    expect(before).toBeNull()
+    expect(filled).toMatchObject({ position: history.length, aheadFrom: null })
+    expect(after?.asOfMs).toBeGreaterThan(filled?.asOfMs ?? 0)
+    expect(documents).toEqual(expected)
+  })
+})
