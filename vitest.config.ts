@@ -3,12 +3,16 @@ import { defineConfig } from "vitest/config"
 
 const live = ["**/*.live.test.ts", "**/*.failure.test.ts", "test/flows/**/*.test.ts"]
 const ignored = ["**/node_modules/**", ".toolchain/**", ".holdfast/**", ".test/**"]
+// Packages resolve as Node itself resolves them. Vite's own choice (`development`, `module`) would give a test one copy of graphql and
+// the libraries under test another, whose instances are not each other's.
+const ssr = { resolve: { conditions: ["module-sync", "node", "import", "default"] } }
 
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["**/*.test.ts"], exclude: [...ignored, ...live] } },
+      { ssr, test: { name: "unit", include: ["**/*.test.ts"], exclude: [...ignored, ...live] } },
       {
+        ssr,
         test: {
           name: "servers",
           include: live,
