@@ -59,6 +59,8 @@ interface Open {
   readonly connections: Set<Connection>
   readonly byPrincipal: Map<string, number>
   isDraining: boolean
+  /** Opens when a stop has seen the last socket go. */
+  readonly emptied: Latch.Latch
 }
 
 const make = Effect.fnUntraced(function* (options: GatewayOptions) {
@@ -74,7 +76,14 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
   }
   const hub = new Hub(bounds, () => wake.openUnsafe())
   const feed = yield* makeFeed(hub)
-  const open: Open = { hub, feed, connections: new Set(), byPrincipal: new Map(), isDraining: false }
+  const open: Open = {
+    hub,
+    feed,
+    connections: new Set(),
+    byPrincipal: new Map(),
+    isDraining: false,
+    emptied: yield* Latch.make(false)
+  }
   const accept = yield* makeAccept(open)
   const server = new WebSocketServer({
     noServer: true,
@@ -154,9 +163,10 @@ const makeAccept = Effect.fnUntraced(function* (open: Open) {
   }
 })
 
-const forget = ({ byPrincipal, connections }: Open, connection: Connection): void => {
+const forget = ({ byPrincipal, connections, emptied, isDraining }: Open, connection: Connection): void => {
   connection.end()
   connections.delete(connection)
+  if (isDraining && connections.size === 0) emptied.openUnsafe()
   if (connection.principal === null) return
   const count = (byPrincipal.get(connection.principal.id) ?? 0) - 1
   if (count > 0) byPrincipal.set(connection.principal.id, count)
@@ -235,13 +245,8 @@ const drain = Effect.fn("Gateway.drain")(function* (open: Open) {
     }
     if (at + perStep < all.length) yield* Effect.sleep(Duration.millis(drainStepMs))
   }
-  yield* closedAll(open).pipe(Effect.timeoutOption(Realtime.drainCloseDeadline))
+  if (all.length > 0) yield* open.emptied.await.pipe(Effect.timeoutOption(Realtime.drainCloseDeadline))
   for (const connection of open.connections) connection.terminate()
 })
 
 const drainStepMs = 50
-
-const closedAll = ({ connections }: Open) =>
-  Effect.suspend(() =>
-    connections.size === 0 ? Effect.succeed(true) : Effect.as(Effect.sleep(Duration.millis(drainStepMs)), false)
-  ).pipe(Effect.repeat({ until: (isDone) => isDone }))

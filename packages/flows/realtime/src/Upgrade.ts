@@ -1,8 +1,28 @@
 // What is checked before a socket exists: the path, the origin of a browser, and whether there is room. A refusal is plain HTTP.
-import { type IncomingMessage, STATUS_CODES } from "node:http"
-import type { Duplex } from "node:stream"
+import { IncomingMessage, type Server, STATUS_CODES } from "node:http"
+import { Duplex } from "node:stream"
 
 export const path = "/graphql"
+
+/**
+ * Gives every upgrade of this server to one handler. The HTTP framework listens for upgrades too and would answer 404 on the same
+ * socket, so the event is taken before its listeners.
+ */
+export const takeUpgrades = (
+  server: Server,
+  handle: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
+): void => {
+  // Node hands over an upgrade only while somebody listens.
+  server.on("upgrade", () => undefined)
+  const emit = server.emit.bind(server)
+  server.emit = (event: string | symbol, ...args: ReadonlyArray<unknown>): boolean => {
+    const [request, socket, head] = args
+    const isUpgrade = event === "upgrade" && request instanceof IncomingMessage && socket instanceof Duplex
+    if (!isUpgrade) return Reflect.apply(emit, server, [event, ...args])
+    handle(request, socket, Buffer.isBuffer(head) ? head : Buffer.alloc(0))
+    return true
+  }
+}
 
 export type UpgradeRefusal = 403 | 404 | 503
 

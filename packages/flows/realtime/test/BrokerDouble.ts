@@ -1,0 +1,55 @@
+// A broker in memory for tests: a log that tests append to, and the power to lose it, to hold it away and to forget its beginning.
+import { Broker } from "@holdfast/broker/Broker"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position } from "@holdfast/contracts/Ids"
+import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
+import { Cause, Effect, Layer, Option, Queue, Stream } from "effect"
+
+const unavailable = (reason: UnavailableReason) =>
+  new Unavailable({ dependency: "broker", reason, retryAfterMs: 1, detail: "the test says so" })
+
+export class BrokerDouble {
+  readonly log: Array<Envelope> = []
+  readonly #readers = new Set<Queue.Queue<Envelope, Unavailable>>()
+  /** Events before this position are no longer held. */
+  retainedFrom = 1
+  isAway = false
+  /** How often somebody began to read. */
+  reads = 0
+
+  readonly layer: Layer.Layer<Broker> = Layer.succeed(
+    Broker,
+    Broker.of({
+      publish: (envelopes) => Effect.sync(() => this.publish(...envelopes)),
+      consume: () => Stream.fail(unavailable("refused")),
+      changes: (after) => Stream.unwrap(Effect.map(this.#read(after), Stream.fromQueue))
+    })
+  )
+
+  publish(...envelopes: ReadonlyArray<Envelope>): void {
+    this.log.push(...envelopes)
+    if (this.isAway) return
+    for (const reader of this.#readers) Queue.offerAllUnsafe(reader, envelopes)
+  }
+
+  /** Everybody who reads loses the connection. */
+  lose(): void {
+    this.isAway = true
+    for (const reader of this.#readers) Queue.failCauseUnsafe(reader, Cause.fail(unavailable("connection_lost")))
+    this.#readers.clear()
+  }
+
+  #read(after: Option.Option<Position>) {
+    return Effect.gen({ self: this }, function* () {
+      this.reads++
+      if (this.isAway) return yield* unavailable("unreachable")
+      const queue = yield* Queue.unbounded<Envelope, Unavailable>()
+      const next = Option.match(after, { onNone: () => this.retainedFrom, onSome: (position) => position + 1 })
+      if (next < this.retainedFrom) return yield* unavailable("refused")
+      const held = this.log.filter(({ position }) => position >= next)
+      Queue.offerAllUnsafe(queue, held)
+      this.#readers.add(queue)
+      return queue
+    })
+  }
+}
