@@ -1,10 +1,11 @@
 import { Database } from "@holdfast/database/Database"
+import { commitPositioned } from "@holdfast/testkit/EventRows"
 import type { Array } from "effect"
 import { Effect, Layer } from "effect"
 import { Broker } from "../src/Broker.ts"
 import * as BrokerEmbedded from "../src/BrokerEmbedded.ts"
 import { contract, Publishing } from "./BrokerContract.ts"
-import { commitPositioned, databaseForTests } from "./EventLogForTests.ts"
+import { databaseForTests } from "./EventLogForTests.ts"
 import { brokerForTests } from "./RabbitMqForTests.ts"
 
 type Envelopes = Parameters<Publishing["Service"]["publish"]>[0]

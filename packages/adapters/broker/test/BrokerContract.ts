@@ -5,9 +5,9 @@ import { assert, layer as describeLayer } from "@effect/vitest"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Position, StreamId } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { envelopeOf, label } from "@holdfast/testkit/Envelopes"
 import { Context, Deferred, Duration, Effect, Fiber, type Layer, Option, Stream } from "effect"
 import { Broker, type ConsumerGroup, type Delivery } from "../src/Broker.ts"
-import { envelopeOf, label } from "./Envelopes.ts"
 
 /** Brings events to the broker as the relay does: they stand in the log, with positions, before they are published. */
 export class Publishing extends Context.Service<

@@ -2,11 +2,11 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Consumer as Limits, Parking as ParkingLimits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { label, sequence, streamOf } from "@holdfast/testkit/Envelopes"
 import { Deferred, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { Poison, runConsumer } from "../src/Consumer.ts"
 import { away, makeBrokerDouble, makeParkingDouble } from "./ConsumerDoubles.ts"
-import { label, sequence, streamOf } from "./Envelopes.ts"
 
 type Handle = (one: string, envelope: Envelope) => Effect.Effect<void, Unavailable | Poison>
 

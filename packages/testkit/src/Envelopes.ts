@@ -1,4 +1,4 @@
-// Events for these tests: streams by a letter, positions in the order of the call.
+// Events for tests of what moves events: streams by a letter, positions in the order of the call.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import {
   CommandId,
