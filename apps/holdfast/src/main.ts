@@ -32,11 +32,13 @@ const stopByForce = (exitCode: number) => {
   process.exit(exitCode)
 }
 
-let signals = 0
+/** One Ctrl-C arrives up to three times: from the terminal, from npm and from the script that npm runs. */
+const sameSignalMs = 1_000
+let firstSignalMs: number | undefined
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => {
-    signals += 1
-    if (signals > 1) stopByForce(130)
+    firstSignalMs ??= performance.now()
+    if (performance.now() - firstSignalMs > sameSignalMs) stopByForce(130)
     setTimeout(stopByForce, 19_000, 1).unref()
   })
 }
