@@ -13,6 +13,9 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const toolchain = join(root, ".toolchain")
 const installedMark = join(root, "node_modules", ".holdfast-installed")
 const freeBytesMin = 1_500_000_000
+// Both tools would otherwise try for minutes to reach a registry that is not there.
+const retries = { "fetch-retries": 2, "fetch-retry-mintimeout": 1000, "fetch-retry-maxtimeout": 3000 }
+const retryOptions = (prefix) => Object.entries(retries).map(([name, value]) => `${prefix}${name}=${value}`)
 const progressPauseMs = 5_000
 const parentPauseMs = 1_000
 
@@ -71,6 +74,7 @@ const installTools = async (packages) => {
   )
   const named = Object.entries(packages).map(([name, version]) => `${name} ${version}`)
   const options = ["--ignore-scripts", "--include=optional", "--no-audit", "--no-fund", "--no-package-lock"]
+  options.push("--prefer-offline", ...retryOptions("--"))
   const npm = process.env.npm_execpath?.endsWith("npm-cli.js") ? [process.execPath, process.env.npm_execpath] : ["npm"]
   await step(`Bringing ${named.join(" and ")} into .toolchain/`, "npm", [...npm, "install", ...options], {
     ...process.env,
@@ -112,12 +116,16 @@ const installPackages = async (env) => {
   if (existsSync(installedMark) && readFileSync(installedMark, "utf8") === lockfile) return
   refuseWithoutSpace()
   console.log("Installing the packages that pnpm-lock.yaml names ...")
-  const child = spawn("pnpm", ["install", "--frozen-lockfile", "--reporter=append-only"], {
-    cwd: root,
-    // With CI set pnpm asks nothing; it may otherwise ask whether to remove packages installed by another tool.
-    env: { ...env, CI: "true" },
-    stdio: ["ignore", "pipe", "pipe"]
-  })
+  const child = spawn(
+    "pnpm",
+    ["install", "--frozen-lockfile", "--reporter=append-only", ...retryOptions("--config.")],
+    {
+      cwd: root,
+      // With CI set pnpm asks nothing; it may otherwise ask whether to remove packages installed by another tool.
+      env: { ...env, CI: "true" },
+      stdio: ["ignore", "pipe", "pipe"]
+    }
+  )
   let output = ""
   const show = (target) => (chunk) => {
     output += chunk

@@ -71,7 +71,9 @@ const installPackages = (packages: ReadonlyArray<string>): void => {
 }
 
 const apt = (args: ReadonlyArray<string>): void => {
-  const { status, stdout, stderr, error } = spawnSync("apt-get", ["-q", ...args], {
+  // Another apt may be at work, as on a machine that has just booted.
+  const options = ["-q", "-o", "DPkg::Lock::Timeout=120"]
+  const { status, stdout, stderr, error } = spawnSync("apt-get", [...options, ...args], {
     encoding: "utf8",
     env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
     stdio: ["ignore", "pipe", "pipe"],

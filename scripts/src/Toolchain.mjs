@@ -37,14 +37,17 @@ export const isMajor = (version, major) => new RegExp(`^v?${major}\\.`).test(ver
 
 /** One sentence for a person, from whatever npm or pnpm said before they gave up. */
 export const explainFailure = (tool, output) => {
-  const known = failures.find(({ pattern }) => pattern.test(output))
+  // Tools wrap their lines, so a message may be broken anywhere between two words.
+  const text = output.replace(/\s+/g, " ")
+  const known = failures.find(({ pattern }) => pattern.test(text))
   if (known !== undefined) return known.sentence
   return `${tool} failed; what it said is above.`
 }
 
 const failures = [
   {
-    pattern: /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|network request/i,
+    pattern:
+      /ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT|error sending request/i,
     sentence: "The npm registry cannot be reached: the first start needs a network (or a registry set in .npmrc)."
   },
   { pattern: /ENOSPC|no space left/i, sentence: "The disk is full: free some space and start again." },

@@ -48,7 +48,12 @@ describe("the tool chain", () => {
   it.each([
     ["npm error code ENOTFOUND", /registry cannot be reached/],
     ["ERR_PNPM_META_FETCH_FAIL  GET https://example.test: connect ECONNREFUSED", /registry cannot be reached/],
+    [
+      "Failed to fetch metadata: error\n      sending request: client error (Connect): dns error",
+      /registry cannot be reached/
+    ],
     ["npm error ENOSPC: no space left on device, write", /disk is full/],
+    ["ERR_PNPM_X  cannot write: No space\n      left on device (os error 28)", /disk is full/],
     ["ERR_PNPM_OUTDATED_LOCKFILE  Cannot install", /does not fit the manifests/],
     ["EACCES: permission denied, mkdir", /cannot be written to by this user/],
     ["something new", /^npm failed/]
