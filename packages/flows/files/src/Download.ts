@@ -86,7 +86,7 @@ export const disposition = (kind: "inline" | "attachment", name: string): string
 }
 
 const matches = (header: string | undefined, etag: string): boolean =>
-  header !== undefined && header.split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag)
+  (header ?? "").split(",").some((tag) => tag.trim() === "*" || tag.trim().replace(/^W\//, "") === etag)
 
 /** One range is served; several at once, or a form that nobody knows, get the whole. */
 const rangeOf = (

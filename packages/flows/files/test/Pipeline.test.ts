@@ -1,0 +1,177 @@
+// The pipeline from end to end on a real disk: what is released, what is rejected and why, who waits, who is parked, and that a crash at
+// any step ends the same.
+import { describe, expect, it } from "@effect/vitest"
+import { RetryFile } from "@holdfast/contracts/attachment/Commands"
+import { Converter } from "@holdfast/converter/Converter"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Scanner } from "@holdfast/scanner/Scanner"
+import { Quarantine, Released } from "@holdfast/storage/BlobStore"
+import { Effect, Layer, Stream } from "effect"
+import { fold, makeConsumer } from "../src/Pipeline.ts"
+import { fileWorker } from "../src/Registrar.ts"
+import { eicar, png, receive, servicesOf, World, workFolder } from "./PipelineWorld.ts"
+
+const toRelease = ["FileReceived", "FileIdentified", "FileScanned", "FileConverted", "FileReleased"]
+const last = (world: World) => world.history.envelopes.at(-1)?.event
+
+const through = (bytes: Uint8Array, declared?: { name?: string; type?: string }) => {
+  const world = new World()
+  return Effect.gen(function* () {
+    const file = yield* receive(world, bytes, declared)
+    yield* world.run
+    const released = yield* Released
+    return { world, file, isReleased: (yield* Effect.option(released.sizeBytes(file.sha256)))._tag === "Some" }
+  }).pipe(Effect.provide(servicesOf(world)))
+}
+
+describe("the pipeline", () => {
+  it.live("releases text as it is", () =>
+    Effect.gen(function* () {
+      const { isReleased, world } = yield* through(Buffer.from("Dear desk"), { name: "letter.txt", type: "text/plain" })
+      expect(world.events).toEqual(toRelease)
+      expect(last(world)).toMatchObject({ content: { mediaType: "text/plain", sizeBytes: 9 } })
+      expect(isReleased).toBe(true)
+    })
+  )
+
+  it.live("releases an image's clean copy and thumbnail, never its uploaded bytes", () => {
+    const world = new World()
+    return Effect.gen(function* () {
+      const file = yield* receive(world, png, { name: "dot.png", type: "image/png" })
+      yield* world.run
+      expect(world.events).toEqual(toRelease)
+      const derivatives = fold(world.history.envelopes)?.attachment.derivatives ?? []
+      expect(derivatives.map(({ kind, mediaType }) => [kind, mediaType])).toEqual([
+        ["original", "image/png"],
+        ["thumbnail", "image/webp"]
+      ])
+      const released = yield* Released
+      for (const { sha256, sizeBytes } of derivatives) expect(yield* released.sizeBytes(sha256)).toBe(sizeBytes)
+      expect(yield* Effect.flip(released.sizeBytes(file.sha256))).toMatchObject({ _tag: "BlobNotFound" })
+    }).pipe(Effect.provide(servicesOf(world)))
+  })
+
+  it.live.each([
+    ["the test string", eicar, "malware", "scan", {}],
+    ["a file without content", Buffer.alloc(0), "empty", "identify", {}],
+    ["a PDF that claims to be a PNG", Buffer.from("%PDF-1.7\n"), "type_mismatch", "identify", { type: "image/png" }],
+    ["text that claims to be a ZIP", Buffer.from("hello"), "type_mismatch", "identify", { type: "application/zip" }],
+    ["half an image", png.subarray(0, 50), "malformed", "convert", { type: "image/png" }],
+    ["a program", Buffer.from("\x7fELF\x02\x01\x01".padEnd(64, "\0"), "latin1"), "type_not_allowed", "scan", {}]
+  ] as const)("rejects %s", ([, bytes, reason, stage, declared]) =>
+    Effect.gen(function* () {
+      const { isReleased, world } = yield* through(bytes, declared)
+      expect(last(world)).toMatchObject({ _tag: "FileRejected", reason, stage })
+      expect(isReleased).toBe(false)
+    })
+  )
+
+  it.live("lets a file wait while the scanner is away, and goes on when it is back", () => {
+    const world = new World()
+    let isAway = true
+    const away = new Unavailable({ dependency: "scanner", reason: "unreachable", retryAfterMs: 1, detail: "away" })
+    const tool = { name: "test", version: "1" }
+    const scanner = Layer.succeed(Scanner, {
+      scan: ({ content }) =>
+        Effect.andThen(
+          Stream.runDrain(content),
+          Effect.suspend(() => (isAway ? Effect.fail(away) : Effect.succeed({ _tag: "Clean" as const, tool })))
+        ),
+      tool: Effect.succeed(tool)
+    })
+    return Effect.gen(function* () {
+      yield* receive(world, Buffer.from("patience"))
+      expect(yield* Effect.flip(world.run)).toEqual(away)
+      expect(yield* Effect.flip(world.run)).toEqual(away)
+      expect(world.events).toEqual(["FileReceived", "FileIdentified"])
+      isAway = false
+      yield* world.run
+      expect(world.events).toEqual(toRelease)
+    }).pipe(Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.live("parks a file whose stage keeps failing, and takes it up again on request", () => {
+    const world = new World()
+    let isBroken = true
+    const tool = { name: "test", version: "1" }
+    const scanner = Layer.succeed(Scanner, {
+      scan: () =>
+        Effect.suspend(() =>
+          isBroken ? Effect.die(new Error("a bug")) : Effect.succeed({ _tag: "Clean" as const, tool })
+        ),
+      tool: Effect.succeed(tool)
+    })
+    return Effect.gen(function* () {
+      const { fileId } = yield* receive(world, Buffer.from("unlucky"))
+      yield* world.run
+      expect(world.events).toEqual(["FileReceived", "FileIdentified", "FileParked"])
+      isBroken = false
+      world.history.issue(fileWorker, RetryFile.command.make({ fileId }))
+      yield* world.run
+      expect(world.events.slice(-4)).toEqual(["FileRetried", "FileScanned", "FileConverted", "FileReleased"])
+    }).pipe(Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.live("parks a file on which a scanner that is up keeps running out of time", () => {
+    const world = new World()
+    const slow = new Unavailable({ dependency: "scanner", reason: "timeout", retryAfterMs: 1, detail: "slow" })
+    const scanner = Layer.succeed(Scanner, {
+      scan: () => Effect.fail(slow),
+      tool: Effect.succeed({ name: "test", version: "1" })
+    })
+    return Effect.gen(function* () {
+      yield* receive(world, Buffer.from("heavy"))
+      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+      const newest = Effect.suspend(() => Effect.flatMap(Effect.fromNullishOr(world.history.envelopes.at(-1)), handle))
+      yield* newest
+      expect(yield* Effect.flip(newest)).toEqual(slow)
+      expect(yield* Effect.flip(newest)).toEqual(slow)
+      yield* newest
+      expect(last(world)).toMatchObject({ _tag: "FileParked", stage: "scan" })
+    }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.live("parks a file whose content is gone", () => {
+    const world = new World()
+    return Effect.gen(function* () {
+      const { sha256 } = yield* receive(world, Buffer.from("lost"))
+      yield* Quarantine.use((quarantine) => quarantine.remove(sha256))
+      yield* world.run
+      expect(last(world)).toMatchObject({ _tag: "FileParked", detail: "the content is gone" })
+    }).pipe(Effect.provide(servicesOf(world)))
+  })
+
+  it.live("does nothing again when its events come again", () => {
+    const world = new World()
+    return Effect.gen(function* () {
+      yield* receive(world, Buffer.from("once"))
+      yield* world.run
+      const steps = world.steps
+      yield* world.run
+      expect(world.steps).toBe(steps)
+      expect(world.events).toEqual(toRelease)
+    }).pipe(Effect.provide(servicesOf(world)))
+  })
+
+  it.live(
+    "ends the same whatever step a crash happens at",
+    () =>
+      Effect.gen(function* () {
+        for (let crashAt = 1; ; crashAt++) {
+          const world = new World(crashAt)
+          const ended = yield* Effect.gen(function* () {
+            yield* receive(world, Buffer.from("bytes"))
+            const first = yield* world.run
+            yield* world.restart
+            yield* world.run
+            return first
+          }).pipe(Effect.provide(servicesOf(world)))
+          expect([crashAt, ...world.events]).toEqual([crashAt, ...toRelease])
+          if (ended === "ended") return expect(crashAt).toBeGreaterThan(10)
+        }
+      }),
+    60_000
+  )
+})
+
+const noConverter = Layer.mock(Converter)({})

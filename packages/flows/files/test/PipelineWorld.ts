@@ -1,0 +1,157 @@
+// A desk in memory around the real pipeline: real decisions, a real disk, and a crash at any chosen step.
+import { createHash } from "node:crypto"
+import { mkdtemp, rm } from "node:fs/promises"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { RegisterFile } from "@holdfast/contracts/attachment/Commands"
+import { CommandIdReused } from "@holdfast/contracts/CommandErrors"
+import { FileId, PrincipalId, Sha256, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
+import type { Converter } from "@holdfast/converter/Converter"
+import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
+import { EventLog } from "@holdfast/database/EventLog"
+import { Health } from "@holdfast/resilience/Health"
+import type { Scanner } from "@holdfast/scanner/Scanner"
+import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
+import { type BlobStore, Quarantine, Released } from "@holdfast/storage/BlobStore"
+import { layerQuarantine, layerReleased } from "@holdfast/storage/BlobStoreDisk"
+import { History, uuid } from "@holdfast/testkit/History"
+import { Context, Deferred, Effect, Layer, Stream } from "effect"
+import { makeConsumer } from "../src/Pipeline.ts"
+import { fileWorker } from "../src/Registrar.ts"
+
+export class World {
+  readonly history = new History()
+  readonly #answers = new Map<string, string>()
+  #crashed = Deferred.makeUnsafe<void>()
+  #steps = 0
+  #isRunning = false
+  #crashAt: number
+  constructor(crashAt = 0) {
+    this.#crashAt = crashAt
+  }
+
+  get steps(): number {
+    return this.#steps
+  }
+
+  /** The chosen step never ends: from then on nobody does anything until the next start. */
+  readonly step = Effect.suspend(() => {
+    if (!this.#isRunning) return Effect.void
+    if (++this.#steps !== this.#crashAt) return Effect.void
+    return Effect.andThen(Deferred.succeed(this.#crashed, undefined), Effect.never)
+  })
+
+  readonly bus = CommandBus.of({
+    execute: ({ command, meta, principal }) =>
+      Effect.gen({ self: this }, function* () {
+        yield* this.step
+        const asked = JSON.stringify(command)
+        const known = this.#answers.get(meta.commandId)
+        if (known !== undefined && known !== asked) return yield* new CommandIdReused({ commandId: meta.commandId })
+        if (known === undefined) this.history.issue(principal, command)
+        this.#answers.set(meta.commandId, asked)
+        yield* this.step
+        const streamId = StreamId.make("fileId" in command ? command.fileId : meta.commandId)
+        return { commandId: meta.commandId, streamId, version: StreamVersion.make(1), replayed: known !== undefined }
+      })
+  })
+
+  readonly log = Layer.mock(EventLog)({
+    readStream: (streamId) =>
+      Effect.sync(() => this.history.envelopes.filter((envelope) => envelope.streamId === streamId))
+  })
+
+  /** Hands every event to a freshly started consumer, from the first on, until there are no more or it crashes. */
+  readonly run = Effect.suspend(() => {
+    this.#isRunning = true
+    const delivered = Effect.gen({ self: this }, function* () {
+      const consumer = yield* makeConsumer({ workFolder: yield* workFolder })
+      for (let index = 0; index < this.history.envelopes.length; index++) {
+        const envelope = this.history.envelopes[index]
+        if (envelope !== undefined) yield* consumer.handle(envelope)
+      }
+      return "ended" as const
+    })
+    const crash = Effect.as(Deferred.await(this.#crashed), "crashed" as const)
+    return Effect.scoped(Effect.raceFirst(delivered, crash))
+  })
+
+  readonly restart = Effect.sync(() => {
+    this.#crashAt = 0
+    this.#crashed = Deferred.makeUnsafe<void>()
+  })
+
+  get events(): ReadonlyArray<string> {
+    return this.history.envelopes.map(({ event }) => event._tag)
+  }
+}
+
+export const workFolder = Effect.acquireRelease(
+  Effect.promise(() => mkdtemp(join(tmpdir(), "holdfast-pipeline-"))),
+  (folder) => Effect.promise(() => rm(folder, { recursive: true, force: true }))
+)
+
+const watched = (store: BlobStore, world: World): BlobStore => ({
+  put: (sha256, content) =>
+    Effect.andThen(
+      world.step,
+      Effect.tap(store.put(sha256, content), () => world.step)
+    ),
+  read: (sha256, range) => Stream.unwrap(Effect.as(world.step, store.read(sha256, range))),
+  sizeBytes: (sha256) => store.sizeBytes(sha256),
+  remove: (sha256) => store.remove(sha256)
+})
+
+const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
+  ScannerEmbedded.layer,
+  ConverterProcess.layer().pipe(Layer.provide(Health.layer))
+)
+
+export const servicesOf = (world: World, given: Layer.Layer<Scanner | Converter, unknown> = tools) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const folder = yield* workFolder
+      const disks = yield* Layer.build(
+        Layer.mergeAll(
+          layerQuarantine({ root: join(folder, "quarantine"), freeBytesMin: 0 }),
+          layerReleased({ root: join(folder, "released"), freeBytesMin: 0 })
+        ).pipe(Layer.provide(Health.layer))
+      )
+      return Layer.mergeAll(
+        Layer.succeed(Quarantine, watched(Context.get(disks, Quarantine), world)),
+        Layer.succeed(Released, watched(Context.get(disks, Released), world)),
+        Layer.succeed(CommandBus, world.bus),
+        world.log,
+        given
+      )
+    })
+  )
+
+/** As the registrar does, with the content in the quarantine. */
+export const receive = (world: World, bytes: Uint8Array, declared: { name?: string; type?: string } = {}) =>
+  Effect.gen(function* () {
+    const sha256 = Sha256.make(createHash("sha256").update(bytes).digest("hex"))
+    const quarantine = yield* Quarantine
+    yield* quarantine.put(sha256, Stream.make(bytes))
+    const file = {
+      fileId: FileId.make(uuid(1_000_000 + world.history.envelopes.length)),
+      name: declared.name ?? "attachment",
+      sizeBytes: bytes.length,
+      sha256,
+      declaredType: declared.type ?? "application/octet-stream",
+      ownerId: PrincipalId.make("ada")
+    }
+    world.history.issue(fileWorker, RegisterFile.command.make(file))
+    return file
+  })
+
+/** One pixel. */
+export const png = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+  "base64"
+)
+// Kept reversed so that no scanner takes this file for the test string.
+export const eicar = Buffer.from(
+  [..."*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"].reverse().join("")
+)
