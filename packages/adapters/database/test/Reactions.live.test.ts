@@ -1,0 +1,67 @@
+// What reactions write: the hourly volume and the queues of webhooks.
+import { assert, layer } from "@effect/vitest"
+import { EventId } from "@holdfast/contracts/Ids"
+import { label, sequence } from "@holdfast/testkit/Envelopes"
+import { commitPositioned } from "@holdfast/testkit/EventRows"
+import { DateTime, Duration, Effect } from "effect"
+import { SqlClient } from "effect/sql"
+import { VolumeHours } from "../src/VolumeHours.ts"
+import { WebhookDeliveries } from "../src/WebhookDeliveries.ts"
+import { coreForTests } from "./CoreForTests.ts"
+
+const [first, second] = sequence("ab")
+const hour = DateTime.makeUnsafe("2026-11-22T10:00:00Z")
+
+layer(coreForTests, { excludeTestServices: true, timeout: Duration.seconds(30) })("reactions", (it) => {
+  it.effect("VolumeHours counts an event once, however often it is delivered", () =>
+    Effect.gen(function* () {
+      const hours = yield* VolumeHours
+      const sql = yield* SqlClient.SqlClient
+      const one = EventId.make(first?.eventId ?? "")
+      const two = EventId.make(second?.eventId ?? "")
+      for (const eventId of [one, one, two]) yield* hours.add(eventId, { hour, opened: 1, solved: 0, replies: 2 })
+      assert.deepStrictEqual(yield* sql`SELECT opened, solved, replies FROM read.volume_hourly`, [
+        { opened: 2, solved: 0, replies: 4 }
+      ])
+    })
+  )
+
+  it.effect("WebhookDeliveries keeps a queue per endpoint; what is claimed is nobody else's", () =>
+    Effect.gen(function* () {
+      assert.isDefined(first)
+      assert.isDefined(second)
+      const deliveries = yield* WebhookDeliveries
+      yield* commitPositioned([first, second])
+      for (const one of [first, second, first]) yield* deliveries.enqueue(["x", "y"], one)
+      const claimed = yield* deliveries.claim("x", 10)
+      assert.deepStrictEqual(
+        claimed.map(({ envelope }) => label(envelope)),
+        ["a1", "b1"]
+      )
+      assert.deepStrictEqual(yield* deliveries.claim("x", 10), [])
+      assert.strictEqual((yield* deliveries.claim("y", 1)).length, 1)
+    })
+  )
+
+  it.effect(
+    "WebhookDeliveries hands out again what failed, once its time has come, and never what was delivered or given up",
+    () =>
+      Effect.gen(function* () {
+        assert.isDefined(first)
+        assert.isDefined(second)
+        const deliveries = yield* WebhookDeliveries
+        yield* commitPositioned([first, second])
+        for (const one of [first, second]) yield* deliveries.enqueue(["z", "gone"], one)
+        yield* deliveries.failed("z", first.eventId, "answered 500", Duration.zero)
+        yield* deliveries.delivered("z", second.eventId)
+        yield* deliveries.failed("gone", first.eventId, "answered 410", null)
+        yield* deliveries.failed("gone", second.eventId, "answered 500", Duration.hours(1))
+        const claimed = yield* deliveries.claim("z", 10)
+        assert.deepStrictEqual(
+          claimed.map(({ attempts, envelope }) => [label(envelope), attempts]),
+          [["a1", 1]]
+        )
+        assert.deepStrictEqual(yield* deliveries.claim("gone", 10), [])
+      })
+  )
+})
