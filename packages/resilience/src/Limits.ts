@@ -20,6 +20,9 @@ export const Commands = {
   /** Largest payload (a 64 KiB body in JSON escapes) with room to spare. */
   requestBytesMax: ByteSize.kibibytes(512),
   receiptLifetime: Duration.days(7),
+  /** Removed by one statement once their time is over: a short lock each. Receipts. */
+  receiptSweepMax: 1000,
+  receiptSweepInterval: Duration.minutes(10),
   /** Ticket numbers kept at hand, so that opening one needs no extra round trip: two full batches. What a crash loses. */
   numberStock: 64,
   perPrincipalPerMinuteMax: 1200

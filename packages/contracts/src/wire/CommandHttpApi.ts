@@ -18,7 +18,16 @@ const headers = {
   "x-correlation-id": Schema.optionalKey(CorrelationId)
 }
 
+// One schema per refusal, so that the document names each once.
+const problems = new Map<RefusalSchema, ReturnType<typeof makeProblem>>()
+
 const problemOf = (refusal: RefusalSchema) => {
+  const known = problems.get(refusal) ?? makeProblem(refusal)
+  problems.set(refusal, known)
+  return known
+}
+
+const makeProblem = (refusal: RefusalSchema) => {
   const { status, tag, title, type } = kindOf(refusal)
   const { _tag, ...fields }: Schema.Struct.Fields = refusal.fields
   return Schema.Struct({
@@ -69,9 +78,17 @@ export const CommandHttpApi = HttpApi.make("holdfast")
   )
 
 const bearer = { type: "http", scheme: "bearer", bearerFormat: "JWT" } as const
+const security = [{ bearer: [] }]
 
 /** OpenAPI 3.1. */
 export const commandOpenApi = () => {
-  const { components, ...spec } = OpenApi.fromApi(CommandHttpApi)
-  return { ...spec, components: { ...components, securitySchemes: { bearer } }, security: [{ bearer: [] }] }
+  const { components, paths, ...spec } = OpenApi.fromApi(CommandHttpApi)
+  return {
+    ...spec,
+    security,
+    paths: Object.fromEntries(
+      Object.entries(paths).map(([path, { post, ...others }]) => [path, { ...others, post: { ...post, security } }])
+    ),
+    components: { ...components, securitySchemes: { bearer } }
+  }
 }
