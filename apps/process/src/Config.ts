@@ -6,7 +6,10 @@ import { StartError } from "./StartError.ts"
 
 const url = (example: string) => {
   const protocols = new Set(example.split(" or ").map((one) => new URL(one).protocol))
-  const fits = (value: string) => URL.canParse(value) && protocols.has(new URL(value).protocol)
+  const fits = (value: string) => {
+    const parsed = URL.parse(value)
+    return parsed !== null && protocols.has(parsed.protocol) && (parsed.protocol !== "tcp:" || parsed.port !== "")
+  }
   return Schema.String.check(Schema.makeFilter(fits, { expected: `a URL like ${example}` }))
 }
 const optionalUrl = (name: string, example: string) => Config.option(Config.schema(url(example), name))
@@ -115,13 +118,20 @@ export class Settings extends Context.Service<Settings, ProcessSettings>()("@hol
   static readonly layer = Layer.suspend(() => Settings.fromEnv(process.env))
 }
 
-/** For processes that cannot do without. */
-export const databaseUrl: Effect.Effect<Redacted.Redacted<string>, StartError, Settings> = Settings.use((settings) =>
-  Effect.fromOption(settings.databaseUrl).pipe(
-    Effect.mapError(() =>
-      StartError.configuration(
-        "HOLDFAST_DATABASE_URL is not set: give the URL of a PostgreSQL database, or run `holdfast up`, which brings its own."
+const required = (
+  variable: string,
+  read: (settings: ProcessSettings) => Option.Option<Redacted.Redacted<string>>
+): Effect.Effect<Redacted.Redacted<string>, StartError, Settings> =>
+  Settings.use((settings) =>
+    Effect.fromOption(read(settings)).pipe(
+      Effect.mapError(() =>
+        StartError.configuration(
+          `${variable} is not set: give the URL of a PostgreSQL database, or run \`holdfast up\`, which brings its own.`
+        )
       )
     )
   )
-)
+
+/** For processes that cannot do without. */
+export const databaseUrl = required("HOLDFAST_DATABASE_URL", (settings) => settings.databaseUrl)
+export const readDatabaseUrl = required("HOLDFAST_DATABASE_URL", (settings) => settings.readDatabaseUrl)

@@ -1,0 +1,95 @@
+// The outside as a process sees it, chosen by its settings: the real server where its URL is set, else what stands in for it. Nothing
+// else of a process changes with that choice. Each layer exists once per process, so that whoever needs it shares one pool, one
+// connection and one breaker.
+import { join } from "node:path"
+import type { Broker } from "@holdfast/broker/Broker"
+import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
+import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
+import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
+import * as CacheRedis from "@holdfast/cache/CacheRedis"
+import * as ClientPostgres from "@holdfast/database/ClientPostgres"
+import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
+import { Database, ReadDatabase } from "@holdfast/database/Database"
+import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
+import * as IdentityJwks from "@holdfast/identity/IdentityJwks"
+import type { Health } from "@holdfast/resilience/Health"
+import * as ScannerClamAv from "@holdfast/scanner/ScannerClamAv"
+import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
+import { type Duration, Effect, Layer, Option } from "effect"
+import { databaseUrl, type ProcessSettings, readDatabaseUrl, Settings } from "./Config.ts"
+
+export interface AdapterOptions {
+  /** The process, as servers show it among their connections. */
+  readonly process: string
+  /** For a process whose statements may take longer than a person waits. */
+  readonly statementDeadline?: Duration.Duration
+}
+
+export const makeAdapters = (options: AdapterOptions) => {
+  const core = database(options)
+  const log = Layer.mergeAll(EventLogPostgres.layer, ConsumerCursors.layer).pipe(Layer.provideMerge(core))
+  return {
+    /** `PgClient`, `SqlClient` and the guarded `Database`. */
+    database: core,
+    /** `EventLog` and `ConsumerCursors`, with the database. */
+    eventLog: log,
+    /** `ReadClient` and the guarded `ReadDatabase`. */
+    readDatabase: readDatabase(options),
+    broker: broker(options, log),
+    cache,
+    scanner,
+    identity
+  }
+}
+
+const clientOptions = ({ process, statementDeadline }: AdapterOptions) => ({
+  applicationName: `holdfast ${process}`,
+  ...(statementDeadline === undefined ? {} : { statementDeadline })
+})
+
+const database = (options: AdapterOptions) =>
+  Database.layer.pipe(
+    Layer.provideMerge(
+      Layer.unwrap(Effect.map(databaseUrl, (url) => ClientPostgres.layer({ ...clientOptions(options), url })))
+    )
+  )
+
+const readDatabase = (options: AdapterOptions) =>
+  ReadDatabase.layer.pipe(
+    Layer.provideMerge(
+      Layer.unwrap(Effect.map(readDatabaseUrl, (url) => ClientPostgres.layerRead({ ...clientOptions(options), url })))
+    )
+  )
+
+type Log<E> = Layer.Layer<Layer.Success<typeof EventLogPostgres.layer> | ConsumerCursors, E, Settings | Health>
+
+/** Where it is the event log, it brings that along; a process that only listens then needs the database too. */
+const broker = <E>({ process }: AdapterOptions, log: Log<E>) =>
+  chosen(
+    (settings): Layer.Layer<Broker, E, Settings | Health> =>
+      Option.match(settings.rabbitmqUrl, {
+        onNone: () => Layer.provide(BrokerEmbedded.layer, log),
+        onSome: (url) => BrokerRabbitMq.layer({ url, applicationName: `holdfast ${process}` })
+      })
+  )
+
+const chosen = <A, E, R>(choose: (settings: ProcessSettings) => Layer.Layer<A, E, R>) =>
+  Layer.unwrap(Settings.use((settings) => Effect.succeed(choose(settings))))
+
+const cache = chosen((settings) =>
+  Option.match(settings.redisUrl, {
+    onNone: () => CacheEmbedded.layer({ file: join(settings.dataDir, "cache", "cache.sqlite") }),
+    onSome: (url) => CacheRedis.layer({ url })
+  })
+)
+
+const scanner = chosen((settings) =>
+  Option.match(settings.clamdUrl, {
+    onNone: () => ScannerEmbedded.layer,
+    onSome: (url) => ScannerClamAv.layer({ url })
+  })
+)
+
+const identity = chosen(({ jwks, tokenAudience, tokenIssuer }) =>
+  IdentityJwks.layer({ jwks, audience: tokenAudience, issuer: tokenIssuer })
+)
