@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
+import { signalOne } from "@holdfast/database/embedded/ProcessTree"
 import { Effect, Schedule } from "effect"
 import { childPlan } from "../src/supervisor/ChildProcess.ts"
 import { type KeptState, keep } from "../src/supervisor/Keeper.ts"
@@ -40,7 +41,7 @@ const isThere = (pid: number) => {
 const running = (keeper: Effect.Success<ReturnType<typeof kept>>) =>
   Effect.andThen(
     keeper.firstReady,
-    Effect.map(keeper.state, ({ pid }) => pid ?? -1)
+    Effect.map(keeper.state, ({ pid }) => pid ?? 0)
   )
 
 describe("a kept process", () => {
@@ -48,7 +49,7 @@ describe("a kept process", () => {
     Effect.gen(function* () {
       const keeper = yield* kept()
       const first = yield* running(keeper)
-      process.kill(first, "SIGKILL")
+      signalOne(first, "SIGKILL")
       const state = yield* eventually(keeper.state, ({ phase, restarts }) => restarts === 1 && phase === "ready")
       assert.notStrictEqual(state.pid, first)
     })
@@ -58,7 +59,7 @@ describe("a kept process", () => {
     Effect.gen(function* () {
       const keeper = yield* kept()
       const first = yield* running(keeper)
-      process.kill(first, "SIGSTOP")
+      signalOne(first, "SIGSTOP")
       yield* eventually(keeper.state, ({ phase, restarts }) => restarts === 1 && phase === "ready")
       assert.isFalse(isThere(first))
     })
@@ -68,7 +69,7 @@ describe("a kept process", () => {
     Effect.gen(function* () {
       const keeper = yield* kept("deaf")
       const pid = yield* running(keeper)
-      process.kill(pid, signal)
+      signalOne(pid, signal)
       yield* keeper.stop
       assert.isFalse(isThere(pid))
       assert.strictEqual((yield* keeper.state).phase, "stopped")

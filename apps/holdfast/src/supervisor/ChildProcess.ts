@@ -55,7 +55,7 @@ const launch = async (options: ChildOptions): Promise<Running> => {
 }
 
 const runningChild = (child: ChildProcess, options: ChildOptions): Running => {
-  const pid = child.pid ?? -1
+  const pid = child.pid ?? 0
   const ended = endOf(child)
   const within = (limit: Duration.Duration) =>
     ended.pipe(Effect.as(true), Effect.timeoutOrElse({ duration: limit, orElse: () => Effect.succeed(false) }))

@@ -111,7 +111,7 @@ const settings = (port: number): ReadonlyArray<string> =>
   }).flatMap(([name, value]) => ["-c", `${name}=${value}`])
 
 const running = (child: ChildProcess, options: ServerEmbeddedOptions): RunningServer => {
-  const pid = child.pid ?? -1
+  const pid = child.pid ?? 0
   const ended = endOf(child)
   const answers = Effect.promise(() => answersOn(options.port))
   const endsWithin = (limit: Duration.Duration) =>

@@ -149,14 +149,14 @@ export const clearLeftovers = Effect.fn("ServerEmbedded.clearLeftovers")(functio
   })
 })
 
+/** False when it is gone, or somebody else's. */
 const worksIn = async (pid: number, data: string): Promise<boolean> => {
-  if (!signalOne(pid, 0)) return false
-  if (process.platform !== "linux")
+  try {
+    if (process.platform === "linux") return (await readlink(`/proc/${pid}/cwd`)) === (await realpath(data))
     return (await run("ps", ["-p", String(pid), "-o", "command="])).stdout.includes(data)
-  return readlink(`/proc/${pid}/cwd`).then(
-    async (cwd) => cwd === (await realpath(data)),
-    () => false
-  )
+  } catch {
+    return false
+  }
 }
 
 const endOrphan = async (pid: number): Promise<void> => {

@@ -5,12 +5,16 @@ import { readdirSync, readFileSync } from "node:fs"
 
 /** Looks first and signals then: the children of a killed process are nobody's that could be found. */
 export const signalTree = (pid: number, signal: NodeJS.Signals): void => {
-  const below = descendants(pid, parents())
-  for (const one of [pid, ...below]) signalOne(one, signal)
+  for (const one of [pid, ...processesBelow(pid)]) signalOne(one, signal)
 }
+
+/** Children first, then theirs. */
+export const processesBelow = (pid: number): ReadonlyArray<number> => descendants(pid, parents())
 
 /** True when the signal reached a process; one that is gone is no error. */
 export const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
+  // 0 and below mean groups and everybody, and 1 is the system itself.
+  if (pid <= 1) throw new RangeError(`${pid} is not a process of ours`)
   try {
     return process.kill(pid, signal)
   } catch (cause) {
@@ -19,10 +23,9 @@ export const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   }
 }
 
-export type Parents = ReadonlyMap<number, number>
+type Parents = ReadonlyMap<number, number>
 
-/** Every process below this one, nearest first. */
-export const descendants = (pid: number, parentOf: Parents): ReadonlyArray<number> => {
+const descendants = (pid: number, parentOf: Parents): ReadonlyArray<number> => {
   const children = [...parentOf].flatMap(([child, parent]) => (parent === pid ? [child] : []))
   return [...children, ...children.flatMap((child) => descendants(child, parentOf))]
 }
