@@ -10,7 +10,8 @@ const generated: ReadonlyArray<{ readonly path: string; readonly text: string }>
   { path: join(root, "packages/contracts/src/wire/holdfast.proto"), text: commandProto() }
 ]
 
-const isCurrent = ({ path, text }: (typeof generated)[number]) => existsSync(path) && readFileSync(path, "utf8") === text
+const isCurrent = ({ path, text }: (typeof generated)[number]) =>
+  existsSync(path) && readFileSync(path, "utf8") === text
 
 const outdated = generated.filter((file) => !isCurrent(file))
 

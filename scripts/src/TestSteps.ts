@@ -35,7 +35,7 @@ export const staticChecks = (root: string): ReadonlyArray<Check> => {
       name: "Effect diagnostics",
       command: [tool("effect-tsgo"), "diagnostics", "--project", "tsconfig.json", "--format", "text"]
     },
-    { name: "unused code", command: [tool("knip")] }
+    { name: "unused code", command: [tool("knip"), "--no-config-hints"] }
   ]
 }
 
