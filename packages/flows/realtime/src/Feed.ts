@@ -114,8 +114,11 @@ const refusedBy = (exit: Exit.Exit<unknown, Unavailable>): boolean =>
 
 const report = (exit: Exit.Exit<unknown, Unavailable>, events: FeedEvents) => {
   if (Exit.isSuccess(exit)) return Effect.logWarning("the feed ended; it is read again")
-  if (Option.isSome(Exit.findErrorOption(exit)))
-    return Effect.logWarning("the feed is lost; it is read again", exit.cause)
+  const error = Exit.findErrorOption(exit)
+  if (Option.isSome(error)) {
+    const { detail, reason } = error.value
+    return Effect.logWarning("the feed is lost; it is read again", { reason, detail })
+  }
   return Effect.andThen(Effect.sync(events.broken), Effect.logError("the feed broke", exit.cause))
 }
 
