@@ -6,7 +6,7 @@ import { Schema } from "effect"
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the point is to refuse them
 const printable = /^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$/
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the point is to refuse them
-const printableLine = /^[^\u0000-\u001f\u007f\u2028\u2029]*\S[^\u0000-\u001f\u007f\u2028\u2029]*$/
+const printableLine = /^[^\u0000-\u001f\u007f\u2028\u2029]*[^\s\u0000-\u001f\u007f][^\u0000-\u001f\u007f\u2028\u2029]*$/
 
 /** One line with at least one visible character. */
 export const Line = (lengthMax: number) =>

@@ -145,3 +145,11 @@ const refuse = (problem: Problem) =>
     status: problem.status,
     headers: { ...problemHeaders(problem.status), "tus-resumable": "1.0.0" }
   })
+
+/** What `OPTIONS` tells a client that asks what the server can do; it is answered before any route is asked. */
+export const announcement = (uploadBytesMax = ByteSize.toNumberUnsafe(Files.uploadBytesMax)) => ({
+  "tus-resumable": "1.0.0",
+  "tus-version": "1.0.0",
+  "tus-extension": "creation,creation-with-upload,termination,expiration",
+  "tus-max-size": String(uploadBytesMax)
+})

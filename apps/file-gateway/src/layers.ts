@@ -1,0 +1,67 @@
+// The file gateway: uploads into the quarantine and downloads of what was released. It is given the released store and an intake, never
+// the quarantine, and needs neither database nor broker.
+import type { Server } from "node:http"
+import * as Download from "@holdfast/files/Download"
+import { foldersIn } from "@holdfast/files/Folders"
+import * as Journal from "@holdfast/files/Journal"
+import * as Sweep from "@holdfast/files/Sweep"
+import * as Transfers from "@holdfast/files/Transfers"
+import * as TusServer from "@holdfast/files/TusServer"
+import * as Uploads from "@holdfast/files/Uploads"
+import { makeAdapters } from "@holdfast/process/Adapters"
+import { Settings } from "@holdfast/process/Config"
+import { downloadKey } from "@holdfast/process/DownloadKey"
+import * as HealthRoutes from "@holdfast/process/HealthRoutes"
+import { serve } from "@holdfast/process/HttpServer"
+import { Files } from "@holdfast/resilience/Limits"
+import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
+import { Duration, Effect, Layer } from "effect"
+
+const name = "file-gateway"
+
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const { allowedOrigins, dataDir, filePort, host } = yield* Settings
+    const key = yield* downloadKey
+    const routes = Layer.mergeAll(
+      TusServer.layer({ allowedOrigins }),
+      Download.layer(key),
+      HealthRoutes.layer({ process: name, needs: ["storage"] })
+    )
+    const server = serve(routes, {
+      host,
+      port: filePort,
+      portVariable: "HOLDFAST_FILE_PORT",
+      receiveDeadline: null,
+      allowedOrigins,
+      prepare
+    })
+    const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
+    return Layer.merge(server, sweeping).pipe(Layer.provide(services(dataDir)))
+  })
+)
+
+const services = (dataDir: string) => {
+  const folders = foldersIn(dataDir)
+  return Uploads.layer(folders.uploads).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        makeAdapters({ process: name }).identity,
+        Journal.layer(folders.journal),
+        Transfers.layer(),
+        BlobStoreDisk.layerIntake({ root: folders.quarantine }),
+        BlobStoreDisk.layerReleased({ root: folders.released })
+      )
+    )
+  )
+}
+
+/** An upload may take hours, but not a minute without a byte. */
+const prepare = (server: Server): void => {
+  server.maxConnections = Files.connectionsMax
+  server.setTimeout(Duration.toMillis(Files.idleDeadline))
+  server.prependListener("request", (request, response) => {
+    if (request.method !== "OPTIONS" || request.url?.startsWith("/files") !== true) return
+    for (const [header, value] of Object.entries(TusServer.announcement())) response.setHeader(header, value)
+  })
+}

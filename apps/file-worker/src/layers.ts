@@ -1,0 +1,60 @@
+// The file worker: tells the core of completed uploads and takes each file through its stages. It alone is given the quarantine.
+import { runConsumer } from "@holdfast/broker/Consumer"
+import * as HandleCommand from "@holdfast/commands/HandleCommand"
+import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
+import * as CommandStorePostgres from "@holdfast/database/CommandStorePostgres"
+import { Parking } from "@holdfast/database/ParkedEvents"
+import { foldersIn } from "@holdfast/files/Folders"
+import * as Journal from "@holdfast/files/Journal"
+import { makeConsumer } from "@holdfast/files/Pipeline"
+import * as Registrar from "@holdfast/files/Registrar"
+import * as Sweep from "@holdfast/files/Sweep"
+import { makeAdapters } from "@holdfast/process/Adapters"
+import { Settings } from "@holdfast/process/Config"
+import * as HealthRoutes from "@holdfast/process/HealthRoutes"
+import { serve } from "@holdfast/process/HttpServer"
+import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
+import { Effect, Layer } from "effect"
+
+const name = "file-worker"
+
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const { dataDir, fileWorkerPort, host } = yield* Settings
+    const folders = foldersIn(dataDir)
+    const health = serve(HealthRoutes.layer({ process: name, needs: ["database", "storage"] }), {
+      host,
+      port: fileWorkerPort,
+      portVariable: "HOLDFAST_FILE_WORKER_PORT"
+    })
+    const work = Layer.effectDiscard(
+      Effect.gen(function* () {
+        const consumer = yield* makeConsumer({ workFolder: folders.work })
+        yield* Effect.forkScoped(runConsumer(consumer))
+        yield* Effect.forkScoped(Registrar.run)
+        yield* Effect.forkScoped(Sweep.runStorage(folders.work))
+      })
+    )
+    return Layer.merge(health, Layer.provide(work, services(dataDir)))
+  })
+)
+
+const services = (dataDir: string) => {
+  const folders = foldersIn(dataDir)
+  const quarantine = { root: folders.quarantine }
+  const released = { root: folders.released }
+  const { broker, eventLog, scanner } = makeAdapters({ process: name })
+  const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
+    Layer.provideMerge(eventLog)
+  )
+  return Layer.mergeAll(
+    core,
+    broker,
+    scanner,
+    ConverterProcess.layer(),
+    Journal.layer(folders.journal),
+    BlobStoreDisk.layerQuarantine(quarantine),
+    BlobStoreDisk.layerReleased(released),
+    BlobStoreDisk.layerSweep(quarantine, released)
+  )
+}
