@@ -326,8 +326,8 @@ export const Queries = {
   requestBytesMax: 65_536,
   documentLengthMax: 16_384,
   documentTokensMax: 2_000,
-  /** Nested selections; the introspection query of common tools needs 15. */
-  depthMax: 16,
+  /** Nested selections, spreads of fragments included; the introspection query of common tools needs 18. */
+  depthMax: 20,
   /** Selections after fragments are spread: bounds the work of validation too. */
   selectionsMax: 500,
   aliasesMax: 30,
@@ -360,6 +360,8 @@ export const Realtime = {
   windowBytesMax: ByteSize.mebibytes(256),
   /** Sockets of one process: some 60 KiB each with its buffers. */
   connectionsMax: 20_000,
+  /** The server's own bound: room besides for those that are refused, and for health checks. */
+  socketsMax: 20_512,
   /** One person's browser tabs and devices; a service's workers. */
   connectionsPerPrincipalMax: 64,
   /** Subscriptions and queries under way on one socket. */

@@ -64,6 +64,8 @@ export interface Conversation {
   /** Oldest first. */
   readonly messages: ReadonlyArray<MessageJson>
   readonly hasNextPage: boolean
+  /** The cache holds the newest part only: there are older ones before the first. */
+  readonly truncated?: boolean
 }
 
 export interface SearchRequest {

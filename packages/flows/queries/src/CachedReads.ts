@@ -1,0 +1,112 @@
+// The same questions answered from the cached read models. Documents hold the newest part of each conversation and lists their newest
+// 500 tickets: what lies beyond is said to be beyond, not to be nothing.
+import type { Cache, CacheDocument } from "@holdfast/cache/Cache"
+import type { TicketDocument } from "@holdfast/contracts/ticket/Views"
+import type {
+  Conversation,
+  ConversationRequest,
+  FileJson,
+  PersonJson,
+  Read,
+  ReadTables,
+  SearchHit,
+  SearchRequest,
+  TicketPage,
+  TicketPageRequest,
+  TicketRecord
+} from "@holdfast/database/ReadTables"
+import { cachedList, fileKey, personKey, ticketKey } from "@holdfast/domain/ticket/CachedTicket"
+import { allWords } from "@holdfast/domain/ticket/SearchWords"
+import { Breaker, Queries } from "@holdfast/resilience/Limits"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Duration, Effect } from "effect"
+
+type CacheService = Cache["Service"]
+type DocumentJson = typeof TicketDocument.Encoded
+export type CachedTables = Omit<ReadTables["Service"], "volume">
+
+export const make = (cache: CacheService): CachedTables => ({
+  tickets: (request) => answered(cache, tickets(cache, request)),
+  ticketsByIds: (ids) => answered(cache, ticketsByIds(cache, ids)),
+  conversations: (requests) => answered(cache, conversations(cache, requests)),
+  files: (ids) => answered(cache, files(cache, ids)),
+  search: (request) => answered(cache, search(cache, request))
+})
+
+/** With how far the cache has come, read before the answer so that it never claims too much. Empty: it cannot answer. */
+const answered = <A>(cache: CacheService, read: Effect.Effect<A, Unavailable>): Effect.Effect<Read<A>, Unavailable> =>
+  Effect.gen(function* () {
+    const progress = yield* cache.progress
+    if (progress === null) return yield* unavailable("it is empty and waits to be filled")
+    return { value: yield* read, position: progress.position, asOfMs: progress.asOfMs }
+  })
+
+const unavailable = (detail: string) =>
+  new Unavailable({ dependency: "cache", reason: "refused", retryAfterMs: Duration.toMillis(Breaker.openMin), detail })
+
+const tickets = Effect.fnUntraced(function* (cache: CacheService, request: TicketPageRequest) {
+  const { after, first, list, reader } = request
+  const cursor = after === null ? null : { score: after.updatedMs, key: ticketKey(after.id) }
+  const page = yield* cache.page(cachedList(list, reader), first, cursor)
+  const records = yield* withAssignees(cache, page.documents.map(parseTicket))
+  return { tickets: records, hasNextPage: page.hasNextPage, totalCount: page.totalCount } satisfies TicketPage
+})
+
+const ticketsByIds = Effect.fnUntraced(function* (cache: CacheService, ids: ReadonlyArray<string>) {
+  return yield* withAssignees(cache, (yield* whole(cache.getMany(ids.map(ticketKey)))).map(parseTicket))
+})
+
+const conversations = Effect.fnUntraced(function* (cache: CacheService, requests: ReadonlyArray<ConversationRequest>) {
+  const held = yield* whole(cache.getMany(requests.map(({ ticketId }) => ticketKey(ticketId))))
+  return requests.map((request, index) => conversationOf(held[index], request))
+})
+
+const conversationOf = (held: CacheDocument | undefined, request: ConversationRequest): Conversation => {
+  const document = held === undefined ? null : parseTicket(held)
+  const all = document?.messages ?? []
+  const from = all.findIndex(({ id }) => id === request.after) + 1
+  const readable = all.slice(from).filter(({ audience }) => request.internal || audience === "public")
+  const truncated = document?.truncated ?? false
+  return { messages: readable.slice(0, request.first), hasNextPage: readable.length > request.first, truncated }
+}
+
+const files = Effect.fnUntraced(function* (cache: CacheService, ids: ReadonlyArray<string>) {
+  return (yield* whole(cache.getMany(ids.map(fileKey)))).map((document): FileJson => JSON.parse(document.body))
+})
+
+const search = Effect.fnUntraced(function* (cache: CacheService, { first, offset, reader, words }: SearchRequest) {
+  const found = yield* cache.search({ words, internal: reader.isStaff, countMax: Queries.searchResultsMax })
+  const documents = found
+    .map(parseTicket)
+    .filter(({ ticket }) => reader.isStaff || ticket.requester.id === reader.id)
+    .slice(offset, offset + first)
+  const records = yield* withAssignees(cache, documents)
+  return records.map((record, index): SearchHit => {
+    const messages = (documents[index]?.messages ?? []).filter(
+      ({ audience }) => reader.isStaff || audience === "public"
+    )
+    const best = messages.find(({ body }) => allWords(body).some((word) => words.includes(word))) ?? messages[0]
+    return { ...record, body: best?.body ?? "", rank: 0 }
+  })
+})
+
+const parseTicket = (document: CacheDocument): DocumentJson => JSON.parse(document.body)
+
+/** All or nothing: what is not held may exist. */
+const whole = (read: Effect.Effect<ReadonlyArray<CacheDocument | null>, Unavailable>) =>
+  Effect.flatMap(read, (found) => {
+    const held = found.filter((one) => one !== null)
+    return held.length === found.length ? Effect.succeed(held) : Effect.fail(unavailable("it does not hold this"))
+  })
+
+const withAssignees = Effect.fnUntraced(function* (cache: CacheService, documents: ReadonlyArray<DocumentJson>) {
+  const ids = [...new Set(documents.flatMap(({ ticket }) => ticket.assigneeId ?? []))]
+  const held = yield* cache.getMany(ids.map(personKey))
+  const people = new Map(ids.map((id, index) => [id, held[index]]))
+  return documents.map(({ ticket }): TicketRecord => {
+    if (ticket.assigneeId === null) return { ticket, assignee: null }
+    const person = people.get(ticket.assigneeId)
+    const assignee: PersonJson = person == null ? { id: ticket.assigneeId } : JSON.parse(person.body)
+    return { ticket, assignee }
+  })
+})

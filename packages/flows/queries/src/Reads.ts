@@ -1,0 +1,60 @@
+// What the desk's screens read, each with its fallback: the read database, then the cached read models, then `ReadUnavailable`. An answer
+// says which of the two it came from, how old it is and how far in the log it stands. A cached document that is missing is not
+// taken for one that does not exist: the cache holds a part of the desk.
+import { Cache } from "@holdfast/cache/Cache"
+import { type Read, ReadTables } from "@holdfast/database/ReadTables"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Context, Effect, Layer, Schema } from "effect"
+import * as CachedReads from "./CachedReads.ts"
+
+/** Neither the read database nor the cache could answer. */
+export class ReadUnavailable extends Schema.TaggedError<ReadUnavailable>()("ReadUnavailable", {
+  retryAfterMs: Schema.Natural
+}) {}
+
+export interface Answer<A> extends Read<A> {
+  readonly source: "live" | "cached"
+}
+
+type Tables = ReadTables["Service"]
+type Asked<K extends keyof Tables> = Parameters<Tables[K]>
+type Told<K extends keyof Tables> = Effect.Success<ReturnType<Tables[K]>>["value"]
+
+/** The questions of the read database, answered whatever is away; `volume` has no fallback. */
+export type ReadsShape = {
+  readonly [K in keyof Tables]: (...asked: Asked<K>) => Effect.Effect<Answer<Told<K>>, ReadUnavailable>
+}
+
+export class Reads extends Context.Service<Reads, ReadsShape>()("@holdfast/queries/Reads") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const tables = yield* ReadTables
+      const cached = CachedReads.make(yield* Cache)
+      return Reads.of({
+        tickets: (request) => either(tables.tickets(request), cached.tickets(request)),
+        ticketsByIds: (ids) => either(tables.ticketsByIds(ids), cached.ticketsByIds(ids)),
+        conversations: (requests) => either(tables.conversations(requests), cached.conversations(requests)),
+        files: (ids) => either(tables.files(ids), cached.files(ids)),
+        search: (request) => either(tables.search(request), cached.search(request)),
+        volume: (fromMs, hours) => either(tables.volume(fromMs, hours), null)
+      })
+    })
+  )
+}
+
+const either = <A>(
+  live: Effect.Effect<Read<A>, Unavailable>,
+  cached: Effect.Effect<Read<A>, Unavailable> | null
+): Effect.Effect<Answer<A>, ReadUnavailable> =>
+  live.pipe(
+    Effect.map((read): Answer<A> => ({ ...read, source: "live" })),
+    Effect.catch((refusal) =>
+      cached === null
+        ? Effect.fail(new ReadUnavailable({ retryAfterMs: refusal.retryAfterMs }))
+        : cached.pipe(
+            Effect.map((read): Answer<A> => ({ ...read, source: "cached" })),
+            Effect.mapError(() => new ReadUnavailable({ retryAfterMs: refusal.retryAfterMs }))
+          )
+    )
+  )

@@ -1,0 +1,93 @@
+// What a reader is shown of a record: the one place where a view becomes an answer, so a field that is not made here cannot leak. A
+// customer is shown nothing that a note has changed: not the time of the last change, not the version, not a count.
+
+import { PrincipalId } from "@holdfast/contracts/Ids"
+import { isStaff, type Principal } from "@holdfast/contracts/Principal"
+import type { FileJson, MessageJson, PersonJson, TicketRecord } from "@holdfast/database/ReadTables"
+import { mayReadPart, mayReadStream } from "@holdfast/domain/Permissions"
+
+export interface PersonNode {
+  readonly id: string
+  readonly name: string | null
+  readonly email: string | null
+}
+
+/** Colleagues see addresses; a customer sees their own. */
+export const personNode = (viewer: Principal, { email, id, name }: PersonJson): PersonNode => ({
+  id,
+  name: name ?? null,
+  email: email !== undefined && (isStaff(viewer) || viewer.id === id) ? email : null
+})
+
+export interface TicketNode {
+  readonly id: string
+  readonly version: number | null
+  readonly number: number
+  readonly subject: string
+  readonly status: string
+  readonly priority: string
+  readonly requester: PersonNode
+  readonly assignee: PersonNode | null
+  readonly messageCount: number
+  readonly internalMessageCount: number | null
+  readonly openedAt: string
+  readonly updatedAt: string
+  readonly attachments: ReadonlyArray<AttachmentNode>
+}
+
+export interface AttachmentNode {
+  readonly fileId: string
+  readonly name: string
+  readonly audience: string
+  readonly attachedAt: string
+  /** The ticket that it hangs on. */
+  readonly ticketId: string
+}
+
+const requesterOf = ({ ticket }: TicketRecord) => PrincipalId.make(ticket.requester.id)
+
+export const mayReadTicket = (viewer: Principal, record: TicketRecord): boolean =>
+  mayReadStream(viewer, requesterOf(record))
+
+/** Null: not for this reader. */
+export const ticketNode = (viewer: Principal, record: TicketRecord): TicketNode | null => {
+  if (!mayReadTicket(viewer, record)) return null
+  const { assignee, ticket } = record
+  const staff = isStaff(viewer)
+  return {
+    id: ticket.id,
+    version: staff ? ticket.version : null,
+    number: ticket.number,
+    subject: ticket.subject,
+    status: ticket.status,
+    priority: ticket.priority,
+    requester: personNode(viewer, ticket.requester),
+    assignee: assignee === null ? null : personNode(viewer, assignee),
+    messageCount: ticket.publicMessageCount + (staff ? ticket.internalMessageCount : 0),
+    internalMessageCount: staff ? ticket.internalMessageCount : null,
+    openedAt: ticket.openedAt,
+    updatedAt: staff ? ticket.updatedAt : ticket.publicUpdatedAt,
+    attachments: ticket.attachments.length === 0 ? [] : readableAttachments(viewer, record)
+  }
+}
+
+const readableAttachments = (viewer: Principal, record: TicketRecord): ReadonlyArray<AttachmentNode> =>
+  record.ticket.attachments
+    .filter(({ audience }) => mayReadPart(viewer, requesterOf(record), audience))
+    .map((attachment) => ({ ...attachment, ticketId: record.ticket.id }))
+
+export const messageNode = (viewer: Principal, message: MessageJson) => ({
+  id: message.id,
+  audience: message.audience,
+  author: personNode(viewer, message.author),
+  body: message.body,
+  sentAt: message.sentAt
+})
+
+/** The owner, staff, and the requester of the ticket for which it was uploaded once it hangs there in public. */
+export const mayReadFile = (viewer: Principal, file: FileJson, ticket: TicketRecord | null): boolean => {
+  if (mayReadStream(viewer, PrincipalId.make(file.ownerId))) return true
+  if (ticket === null || ticket.ticket.id !== file.ticketId) return false
+  const attached = ticket.ticket.attachments.find(({ fileId }) => fileId === file.id)
+  return attached !== undefined && mayReadPart(viewer, requesterOf(ticket), attached.audience)
+}

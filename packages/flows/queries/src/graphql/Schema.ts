@@ -1,0 +1,250 @@
+// The desk's questions as GraphQL. Reading only: writing belongs to the command path, watching to the realtime gateway. Values are
+// properties of the nodes made in Nodes.ts; only what needs a further read has a resolver. Printed as
+// `contracts/src/wire/schema.graphql`, which a test keeps current. There are no interfaces and unions, which Plan.ts relies on.
+import { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
+import { Role } from "@holdfast/contracts/Principal"
+import { Audience, TicketPriority, TicketStatus } from "@holdfast/contracts/ticket/Status"
+import { TicketListName } from "@holdfast/contracts/ticket/Views"
+import { Queries } from "@holdfast/resilience/Limits"
+import { buildSchema, type GraphQLSchema, isObjectType, isScalarType } from "graphql"
+import * as Resolve from "./Resolvers.ts"
+
+const page = `
+  "At most ${Queries.pageMax}."
+  first: Int = ${Queries.pageDefault},
+  "The cursor of the last edge of the page before."
+  after: String`
+
+const version = `
+  "Wait a bounded time until this version is visible; the error VERSION_NOT_REACHED if it is not."
+  atLeastVersion: Int`
+
+const oneOf = (values: ReadonlyArray<string>) => `{ ${values.join(" ")} }`
+
+const connection = (name: string, node: string, more = "") => `
+"One page."
+type ${name}Connection {
+  edges: [${name}Edge!]!
+  pageInfo: PageInfo!
+  ${more}
+}
+
+"A node and its place."
+type ${name}Edge {
+  cursor: String!
+  node: ${node}!
+}`
+
+const sdl = `
+"""
+Every answer says in \`extensions.freshness\` where it came from (\`live\`, or \`cached\` while the read database is away), how old it is, and
+the position to resume a subscription from; null when nothing was read.
+"""
+type Query {
+  me: Viewer!
+  ticket(id: ID!, ${version}): Ticket
+  "Newest change first."
+  tickets(list: TicketListName! = open, ${page}): TicketConnection
+  file(id: ID!, ${version}): File
+  "Tickets in which every word of the question begins a word; best first, at most ${Queries.searchResultsMax}."
+  search(query: String!, ${page}): SearchConnection
+  "Staff only. Hours without events are left out. Not available from the cache."
+  ticketVolume(
+    fromHour: DateTime!,
+    "At most ${Queries.volumeHoursMax}."
+    hours: Int = 24
+  ): [VolumeHour!]
+}
+
+"An instant, ISO 8601 in UTC."
+scalar DateTime
+
+"What somebody is at the desk."
+enum Role ${oneOf(Role.literals)}
+"The fixed status categories."
+enum TicketStatus ${oneOf(TicketStatus.literals)}
+"How urgent a ticket is."
+enum TicketPriority ${oneOf(TicketPriority.literals)}
+"public: the requester may read it. internal: staff only."
+enum Audience ${oneOf(Audience.literals)}
+"How far a file has come in the pipeline."
+enum FileState ${oneOf(FileState.literals)}
+"A stage of the pipeline."
+enum FileStage ${oneOf(FileStage.literals)}
+"""
+open: neither solved nor closed. unassigned: open, with nobody on it. solved: solved or closed. mine: open and assigned to you. A
+customer sees each list cut to their own tickets.
+"""
+enum TicketListName ${oneOf(TicketListName.literals)}
+
+"You, as your token says."
+type Viewer {
+  id: ID!
+  role: Role!
+  name: String
+  email: String
+}
+
+"Somebody at the desk or a customer. Customers see no addresses but their own."
+type Person {
+  id: ID!
+  name: String
+  email: String
+}
+
+"A question to the desk and all that came of it."
+type Ticket {
+  id: ID!
+  "For \`expectedVersion\` of a command. Null for customers: notes count in it."
+  version: Int
+  number: Int!
+  subject: String!
+  status: TicketStatus!
+  priority: TicketPriority!
+  requester: Person!
+  assignee: Person
+  "Of the messages that you may read."
+  messageCount: Int!
+  "Null for customers."
+  internalMessageCount: Int
+  openedAt: DateTime!
+  "When something last changed that you may see."
+  updatedAt: DateTime!
+  attachments: [Attachment!]!
+  "Oldest first."
+  conversation(${page}): MessageConnection
+}
+
+"A public reply or an internal note."
+type Message {
+  id: ID!
+  audience: Audience!
+  author: Person!
+  body: String!
+  sentAt: DateTime!
+}
+
+"A file that hangs on a ticket."
+type Attachment {
+  fileId: ID!
+  name: String!
+  audience: Audience!
+  attachedAt: DateTime!
+  "Null while nothing is known of it, or when it is not for you."
+  file: File
+}
+
+"An uploaded file. It can be downloaded once it is released."
+type File {
+  id: ID!
+  version: Int!
+  name: String!
+  sizeBytes: Float!
+  declaredType: String!
+  "As found in the content; null until identified."
+  mediaType: String
+  state: FileState!
+  rejection: Rejection
+  "The newest stages, oldest first."
+  timeline: [StageRecord!]!
+  derivatives: [Derivative!]!
+  "Signed for you and short-lived; null until released."
+  downloadUrl: String
+  receivedAt: DateTime!
+  updatedAt: DateTime!
+}
+
+"Why a file was rejected."
+type Rejection {
+  reason: String!
+  detail: String!
+}
+
+"One stage that was run on a file."
+type StageRecord {
+  stage: FileStage!
+  "passed, rejected, parked or retried."
+  outcome: String!
+  detail: String
+  tool: Tool
+  durationMs: Int
+  at: DateTime!
+}
+
+"What did a stage."
+type Tool {
+  name: String!
+  version: String!
+  signatureVersion: String
+}
+
+"Made from the original, such as a thumbnail."
+type Derivative {
+  kind: String!
+  mediaType: String!
+  sizeBytes: Float!
+  "Null until the file is released."
+  downloadUrl: String
+}
+
+"A ticket that was found, and where."
+type SearchHit {
+  ticket: Ticket!
+  highlights: [HighlightSegment!]!
+}
+
+"A piece of text, matched or not. Plain text: escape it."
+type HighlightSegment {
+  text: String!
+  matched: Boolean!
+}
+
+"What happened in one hour."
+type VolumeHour {
+  hour: DateTime!
+  opened: Int!
+  solved: Int!
+  replies: Int!
+}
+
+"Whether and where a page goes on."
+type PageInfo {
+  hasNextPage: Boolean!
+  hasPreviousPage: Boolean!
+  startCursor: String
+  endCursor: String
+}
+${connection("Ticket", "Ticket", '"Of the whole list."\n  totalCount: Int')}
+${connection("Message", "Message")}
+${connection("Search", "SearchHit")}
+`
+
+const resolvers = {
+  Query: {
+    me: Resolve.me,
+    ticket: Resolve.ticket,
+    tickets: Resolve.tickets,
+    file: Resolve.file,
+    search: Resolve.search,
+    ticketVolume: Resolve.ticketVolume
+  },
+  Ticket: { conversation: Resolve.conversation },
+  TicketConnection: { totalCount: Resolve.totalCount },
+  Attachment: { file: Resolve.attachedFile }
+}
+
+export const schema: GraphQLSchema = (() => {
+  const built = buildSchema(sdl)
+  for (const [typeName, byField] of Object.entries(resolvers)) {
+    const type = built.getType(typeName)
+    const fields = isObjectType(type) ? type.getFields() : {}
+    for (const [name, resolve] of Object.entries(byField)) {
+      const field = fields[name]
+      if (field === undefined) throw new Error(`${typeName} has no field ${name}`)
+      field.resolve = resolve
+    }
+  }
+  const instant = built.getType("DateTime")
+  if (isScalarType(instant)) instant.coerceInputValue = Resolve.instant
+  return built
+})()

@@ -1,0 +1,170 @@
+// GraphQL over HTTP on Node's own request and response: this path is the desk's busiest and needs nothing of a router. Everything is
+// bounded before it is read, a token is needed for everything, and whatever happens there is one well-formed answer.
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Principal } from "@holdfast/contracts/Principal"
+import { Identity } from "@holdfast/identity/Identity"
+import { Queries } from "@holdfast/resilience/Limits"
+import { Effect } from "effect"
+import { Headers, HttpTraceContext } from "effect/http"
+import { QueryExecutor } from "../graphql/Execute.ts"
+import { type AnswerType, json, negotiate } from "./Negotiate.ts"
+import { fromBody, fromQueryString, type Parsed } from "./Parameters.ts"
+import { bearerOf, Tokens } from "./Tokens.ts"
+
+export interface GraphqlHttpOptions {
+  /** Origins of web pages that may read answers. */
+  readonly allowedOrigins: ReadonlyArray<string>
+}
+
+export type NodeHandler = (request: IncomingMessage, response: ServerResponse) => void
+
+/** Ends every response that it is given. */
+export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOptions) {
+  const executor = yield* QueryExecutor
+  const tokens = new Tokens(yield* Identity)
+  const services = yield* Effect.context<never>()
+  const runPromise = Effect.runPromiseWith(services)
+  let underWay = 0
+
+  const principalOf = async (request: IncomingMessage): Promise<Principal | Refusal> => {
+    const token = bearerOf(request.headers.authorization)
+    if (token === null) return unauthenticated
+    return (
+      tokens.known(token) ??
+      runPromise(
+        tokens.verify(token).pipe(
+          Effect.catchTags({
+            Unauthenticated: () => Effect.succeed(unauthenticated),
+            Unavailable: ({ retryAfterMs }) => Effect.succeed(unavailable(retryAfterMs))
+          })
+        )
+      )
+    )
+  }
+
+  const answer = async (request: IncomingMessage, type: AnswerType): Promise<HttpAnswer> => {
+    const principal = await principalOf(request)
+    if ("status" in principal) return principal
+    const parsed = await parametersOf(request)
+    if (typeof parsed === "string") return refusal(400, "BAD_REQUEST", parsed)
+    if ("status" in parsed) return parsed
+    const traced = inTrace(request, executor.execute(principal, parsed))
+    const { response, wasRun } = await runPromise(traced)
+    return { status: wasRun || type === json ? 200 : 400, body: response }
+  }
+
+  const handle = async (request: IncomingMessage, response: ServerResponse) => {
+    const type = negotiate(request.headers.accept)
+    allowOrigin(options, request, response)
+    if (type === null)
+      return send(
+        response,
+        json,
+        refusal(406, "NOT_ACCEPTABLE", "Accept application/json or application/graphql-response+json.")
+      )
+    if (underWay >= Queries.underWayMax) return send(response, type, unavailable(1000))
+    underWay++
+    try {
+      send(response, type, await answer(request, type))
+    } catch (error) {
+      await runPromise(Effect.logError("a GraphQL request failed", error))
+      send(response, type, refusal(500, "INTERNAL", "This failed for a reason of our own; it is being looked into."))
+    } finally {
+      underWay--
+    }
+  }
+  return ((request, response) => void handle(request, response)) satisfies NodeHandler
+})
+
+interface HttpAnswer {
+  readonly status: number
+  readonly body: Readonly<Record<string, unknown>>
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+type Refusal = HttpAnswer
+
+const refusal = (
+  status: number,
+  code: string,
+  message: string,
+  headers: Readonly<Record<string, string>> = {}
+): Refusal => ({
+  status,
+  headers,
+  body: { errors: [{ message, extensions: { code } }] }
+})
+
+const unauthenticated = refusal(401, "UNAUTHENTICATED", "A valid bearer token is needed.", {
+  "www-authenticate": "Bearer"
+})
+
+const unavailable = (retryAfterMs: number) =>
+  refusal(503, "READ_UNAVAILABLE", "The desk cannot answer this just now; try again.", {
+    "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000)))
+  })
+
+const inTrace = <A>(request: IncomingMessage, effect: Effect.Effect<A>): Effect.Effect<A> => {
+  const { traceparent, "x-correlation-id": correlationId } = request.headers
+  const annotated =
+    typeof correlationId === "string"
+      ? Effect.annotateLogs(Effect.annotateSpans(effect, { correlationId }), { correlationId })
+      : effect
+  if (typeof traceparent !== "string") return annotated
+  const parent = HttpTraceContext.fromHeaders(Headers.fromInput({ traceparent }))
+  return parent._tag === "Some" ? Effect.withParentSpan(annotated, parent.value) : annotated
+}
+
+const allowOrigin = ({ allowedOrigins }: GraphqlHttpOptions, request: IncomingMessage, response: ServerResponse) => {
+  const { origin } = request.headers
+  if (origin === undefined || !allowedOrigins.includes(origin)) return
+  response.setHeader("access-control-allow-origin", origin)
+  response.setHeader("vary", "origin")
+}
+
+const parametersOf = async (request: IncomingMessage): Promise<Parsed | Refusal> => {
+  if (request.method === "GET") {
+    const { url = "" } = request
+    return fromQueryString(new URLSearchParams(url.slice(url.indexOf("?") + 1)))
+  }
+  if (request.method !== "POST") return refusal(405, "METHOD_NOT_ALLOWED", "Use GET or POST.", { allow: "GET, POST" })
+  if (!isUtf8Json(request.headers["content-type"]))
+    return refusal(415, "UNSUPPORTED_MEDIA_TYPE", "Send application/json in UTF-8.")
+  const body = await bodyOf(request)
+  return body === null
+    ? refusal(413, "TOO_LARGE", `A request may have ${Queries.requestBytesMax} bytes.`, { connection: "close" })
+    : fromBody(body)
+}
+
+const isUtf8Json = (contentType: string | undefined): boolean =>
+  contentType === json || /^application\/json\s*(;\s*charset="?utf-?8"?\s*)?$/i.test(contentType ?? "")
+
+/** Null: too large; the rest is not read. */
+const bodyOf = (request: IncomingMessage): Promise<string | null> =>
+  new Promise((resolve, reject) => {
+    const chunks: Array<Buffer> = []
+    let bytes = 0
+    request.on("data", (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= Queries.requestBytesMax) chunks.push(chunk)
+      else {
+        request.removeAllListeners("data").resume()
+        resolve(null)
+      }
+    })
+    request.once("end", () => resolve(Buffer.concat(chunks).toString()))
+    request.once("error", reject)
+    request.once("aborted", () => reject(new Error("the client went away")))
+  })
+
+const send = (response: ServerResponse, type: AnswerType, { body, headers, status }: HttpAnswer) => {
+  if (response.destroyed || response.headersSent) return
+  const text = JSON.stringify(body)
+  response.writeHead(status, {
+    "content-type": `${type}; charset=utf-8`,
+    "content-length": Buffer.byteLength(text),
+    "cache-control": "no-store",
+    ...headers
+  })
+  response.end(text)
+}

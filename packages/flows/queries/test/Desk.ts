@@ -1,0 +1,124 @@
+// A desk to ask: the embedded cache filled from a history, and a read database that answers from the same history or is away, as the test
+// says. No server is needed.
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Cache, type CacheEntry } from "@holdfast/cache/Cache"
+import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
+import { FileView } from "@holdfast/contracts/attachment/Views"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Principal } from "@holdfast/contracts/Principal"
+import { TicketDocument } from "@holdfast/contracts/ticket/Views"
+import { ReadTables } from "@holdfast/database/ReadTables"
+import { applyFile } from "@holdfast/domain/attachment/FileView"
+import { fileKey, placesOf, ticketKey, wordsOfDocument } from "@holdfast/domain/ticket/CachedTicket"
+import { applyDocument } from "@holdfast/domain/ticket/TicketView"
+import { Health } from "@holdfast/resilience/Health"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { DateTime, Effect, Layer, ManagedRuntime, Redacted, Schema } from "effect"
+import * as CachedReads from "../src/CachedReads.ts"
+import { type Executed, layer, QueryExecutor, type QueryRequest } from "../src/graphql/Execute.ts"
+import { Reads } from "../src/Reads.ts"
+
+const away = (dependency: "read-database" | "cache") =>
+  new Unavailable({ dependency, reason: "unreachable", retryAfterMs: 1000, detail: "it is away in this test" })
+
+export interface Outage {
+  database: boolean
+  cache: boolean
+}
+
+export const downloads = { key: Redacted.make("k".repeat(32)), publicUrl: "http://files.test" }
+
+/** `asked` counts statements by name. */
+export const startDesk = async (history: ReadonlyArray<Envelope>) => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-queries-"))
+  const outage: Outage = { database: false, cache: false }
+  const asked: Array<string> = []
+  const file = (name: string) =>
+    Layer.fresh(CacheEmbedded.layer({ file: join(folder, name) })).pipe(Layer.provide(Health.layer))
+  const tables = Layer.effect(
+    ReadTables,
+    Effect.map(Cache, (held) => tablesOn(held, outage, asked))
+  ).pipe(
+    Layer.provide(
+      Layer.effect(
+        Cache,
+        Effect.tap(Cache, (held) => fill(held, history))
+      ).pipe(Layer.provide(file("live")))
+    )
+  )
+  const cache = Layer.effect(
+    Cache,
+    Effect.map(
+      Effect.tap(Cache, (held) => fill(held, history)),
+      (held) => breakable(held, outage)
+    )
+  ).pipe(Layer.provide(file("cached")))
+  const executor = layer({ downloads }).pipe(Layer.provide(Reads.layer), Layer.provide([tables, cache]))
+  const runtime = ManagedRuntime.make(executor)
+  await runtime.runPromise(QueryExecutor)
+  const execute = (viewer: Principal, request: Partial<QueryRequest>): Promise<Executed> =>
+    runtime.runPromise(
+      QueryExecutor.use((one) =>
+        one.execute(viewer, { variables: {}, operationName: null, persistedHash: null, ...request })
+      )
+    )
+  /** The response, as a client parses it. */
+  const ask = async (viewer: Principal, query: string, variables: Readonly<Record<string, unknown>> = {}) => {
+    const { response } = await execute(viewer, { query, variables })
+    return JSON.parse(JSON.stringify(response))
+  }
+  const stop = async () => {
+    await runtime.dispose()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return { ask, execute, outage, asked, stop, executor }
+}
+
+const noWords = { public: [], internal: [] }
+
+const fill = (cache: Cache["Service"], history: ReadonlyArray<Envelope>) => {
+  const entries = [...Map.groupBy(history, ({ streamId }) => streamId).values()].flatMap(entryOf)
+  const last = history.at(-1)
+  const through = last?.position ?? 0
+  return Effect.andThen(cache.put(entries), cache.advance({ applied: [], through, currentAtMs: 1_000, nowMs: 1_000 }))
+}
+
+const entryOf = (events: ReadonlyArray<Envelope>): ReadonlyArray<CacheEntry> => {
+  const document = events.reduce<TicketDocument | null>(applyDocument, null)
+  const view = events.reduce<FileView | null>(applyFile, null)
+  if (document !== null) {
+    const { ticket } = document
+    const body = JSON.stringify(Schema.encodeSync(TicketDocument)(document))
+    const score = DateTime.toEpochMillis(ticket.updatedAt)
+    const words = wordsOfDocument(document, 100)
+    return [{ key: ticketKey(ticket.id), version: ticket.version, body, score, lists: placesOf(ticket), words }]
+  }
+  if (view === null) return []
+  const body = JSON.stringify(Schema.encodeSync(FileView)(view))
+  return [{ key: fileKey(view.id), version: view.version, body, score: 1, lists: [], words: noWords }]
+}
+
+/** Answers as the cache would, counting, unless it is away. */
+const tablesOn = (held: Cache["Service"], outage: Outage, asked: Array<string>): ReadTables["Service"] => {
+  const reads = CachedReads.make(held)
+  const counted = <A>(name: string, read: Effect.Effect<A, Unavailable>) =>
+    Effect.suspend(() => {
+      asked.push(name)
+      return outage.database ? Effect.fail(away("read-database")) : read
+    })
+  return {
+    tickets: (request) => counted("tickets", reads.tickets(request)),
+    ticketsByIds: (ids) => counted("ticketsByIds", reads.ticketsByIds(ids)),
+    conversations: (requests) => counted("conversations", reads.conversations(requests)),
+    files: (ids) => counted("files", reads.files(ids)),
+    search: (request) => counted("search", reads.search(request)),
+    volume: () => counted("volume", Effect.succeed({ value: [], position: 1, asOfMs: 1 }))
+  }
+}
+
+const breakable = (cache: Cache["Service"], outage: Outage): Cache["Service"] => ({
+  ...cache,
+  progress: Effect.suspend(() => (outage.cache ? Effect.fail(away("cache")) : cache.progress))
+})
