@@ -1,0 +1,68 @@
+// The realtime gateway as one process: subscriptions from the broker, queries from the read side, tokens by the issuer's keys. It
+// starts, and keeps its sockets, while any of them is away. The gateway is built after the HTTP server and so ends before it: its
+// sockets would otherwise hold up the stop of the server.
+import type { IncomingMessage, Server } from "node:http"
+import type { Duplex } from "node:stream"
+import * as ReadTablesPostgres from "@holdfast/database/ReadTablesPostgres"
+import { makeAdapters } from "@holdfast/process/Adapters"
+import { Settings } from "@holdfast/process/Config"
+import { downloadKey } from "@holdfast/process/DownloadKey"
+import * as HealthRoutes from "@holdfast/process/HealthRoutes"
+import { serve } from "@holdfast/process/HttpServer"
+import * as Execute from "@holdfast/queries/graphql/Execute"
+import { Reads } from "@holdfast/queries/Reads"
+import * as Gateway from "@holdfast/realtime/Gateway"
+import { refuseUpgrade, takeUpgrades } from "@holdfast/realtime/Upgrade"
+import { Realtime } from "@holdfast/resilience/Limits"
+import { Effect, Layer } from "effect"
+
+export const name = "realtime-gateway"
+
+const adapters = makeAdapters({ process: name })
+
+const reads = Reads.layer.pipe(
+  Layer.provide(ReadTablesPostgres.layer),
+  Layer.provide(adapters.readDatabase),
+  Layer.provide(adapters.cache)
+)
+
+const queries = Layer.unwrap(
+  Effect.gen(function* () {
+    const { publicFileUrl } = yield* Settings
+    const downloads = { key: yield* downloadKey, publicUrl: publicFileUrl }
+    return Execute.graphqlExecutor.pipe(Layer.provide(Execute.layer({ downloads })), Layer.provide(reads))
+  })
+)
+
+export const layer = Layer.unwrap(
+  Effect.gen(function* () {
+    const { allowedOrigins, host, realtimePort } = yield* Settings
+    const upgrades = makeUpgrades()
+    const http = serve(HealthRoutes.layer({ process: name, needs: [] }), {
+      allowedOrigins,
+      host,
+      port: realtimePort,
+      portVariable: "HOLDFAST_REALTIME_PORT",
+      prepare: upgrades.prepare
+    })
+    return Layer.effectDiscard(Effect.map(Gateway.Gateway, upgrades.serve)).pipe(
+      Layer.provide(Gateway.layer({ allowedOrigins })),
+      Layer.provide([queries, adapters.broker, adapters.identity]),
+      Layer.provideMerge(http)
+    )
+  })
+)
+
+/** The server listens a moment before the gateway is there, and a moment longer; who comes then is asked to come again. */
+const makeUpgrades = () => {
+  let handle = (_request: IncomingMessage, socket: Duplex, _head: Buffer): void => refuseUpgrade(socket, 503)
+  return {
+    prepare: (server: Server): void => {
+      server.maxConnections = Realtime.socketsMax
+      takeUpgrades(server, (request, socket, head) => handle(request, socket, head))
+    },
+    serve: (gateway: Gateway.Gateway["Service"]): void => {
+      handle = (request, socket, head) => gateway.handleUpgrade(request, socket, head)
+    }
+  }
+}
