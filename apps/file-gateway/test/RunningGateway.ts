@@ -176,7 +176,7 @@ export const uploadAll = async (options: {
   return { url: upload.url ?? "", failures }
 }
 
-const freePort = async (): Promise<number> => {
+export const freePort = async (): Promise<number> => {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const address = server.address()
