@@ -2,7 +2,7 @@
 // running already, or 4 when a drill found a promise broken. Ctrl-C stops `up` in order; a second one, or 19 s, by force.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Console, Effect, Exit, Logger, Runtime } from "effect"
+import { Cause, Console, Effect, Exit, Layer, Logger, Runtime } from "effect"
 import { Command } from "effect/cli"
 import { doctor } from "./cli/Doctor.ts"
 import { drill } from "./cli/Drill.ts"
@@ -46,10 +46,12 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 process.on("SIGHUP", () => process.kill(process.pid, "SIGTERM"))
 process.stdout.on("error", () => undefined)
 
+/** Standard output is for answers. */
+const logs = Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])
+
 holdfast.pipe(
   Command.run({ version: "0.1.0" }),
   Effect.tapError(say),
-  Effect.provide(NodeServices.layer),
-  Effect.provide(Logger.layer([Logger.withConsoleError(Logger.formatLogFmt)])),
+  Effect.provide(Layer.mergeAll(NodeServices.layer, logs)),
   NodeRuntime.runMain({ teardown })
 )

@@ -33,7 +33,7 @@ export const prepareKeys = Effect.fn("Keys.prepare")(function* (folder: DataFold
 
 const tokensFrom = (folder: DataFolder, { tokenAudience, tokenIssuer }: Settings): Tokens => {
   const make: Tokens["make"] = Effect.fnUntraced(function* (person, lifetime) {
-    const principal = yield* Schema.decodeUnknownEffect(Principal)(person).pipe(
+    const principal = yield* Schema.decodeEffect(Principal)(person).pipe(
       Effect.mapError(({ message }) =>
         refuse(`No token can be made for this person: ${message.replaceAll(/\s+/g, " ")}`)
       )
