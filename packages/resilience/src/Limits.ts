@@ -340,15 +340,16 @@ export const Queries = {
   volumeHoursMax: 24 * 31,
   /** Parsed and validated documents kept, and documents registered by their hash. */
   documentsKeptMax: 1_000,
-  /** Verified tokens kept, and for how long before they are verified again. */
-  tokensKeptMax: 10_000,
-  tokenKeptFor: Duration.seconds(60),
   /** How long `atLeastVersion` waits, and how often it looks. */
   versionWait: Duration.seconds(2),
   versionPoll: Duration.millis(50),
   /** Requests that may wait so at once. */
   versionWaitersMax: 200,
-  downloadLinkLifetime: Duration.minutes(10)
+  downloadLinkLifetime: Duration.minutes(10),
+  /** The status page: how often the processes are asked, how long each may take, and how many there may be. */
+  statusEvery: Duration.seconds(2),
+  statusDeadline: Duration.seconds(1),
+  statusTargetsMax: 64
 } as const
 
 /** The realtime gateway. */
@@ -401,7 +402,8 @@ export const Realtime = {
   loadQuietDelay: Duration.millis(250),
   loadEmptyDelay: Duration.seconds(2),
   reconnectDelayMin: Duration.millis(100),
-  reconnectDelayMax: Duration.seconds(5),
+  /** The breaker in front of the broker makes an attempt cheap. */
+  reconnectDelayMax: Duration.seconds(2),
   /** Closing many sockets at once sends every client to the other copies in one moment. */
   drainSpreadMax: Duration.seconds(5),
   drainCloseDeadline: Duration.seconds(3),

@@ -43,6 +43,8 @@ export class RequestContext {
   readonly viewer: Principal
   readonly environment: Environment
   readonly reader: Reader
+  /** For a version that did not come. */
+  hasWaited = false
   #freshness: Omit<Answer<unknown>, "value"> | null = null
   #tickets: DataLoader<TicketId, TicketRecord | null> | null = null
   #files: DataLoader<FileId, FileJson | null> | null = null

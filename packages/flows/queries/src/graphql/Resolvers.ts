@@ -35,15 +35,20 @@ const pageSize = (first: number | null): number => {
   return size >= 0 && size <= Queries.pageMax ? size : badInput(`first must be from 0 to ${Queries.pageMax}.`)
 }
 
-const pageInfo = (
-  edges: ReadonlyArray<{ readonly cursor: string }>,
-  hasNextPage: boolean,
-  hasPreviousPage: boolean
-) => ({
-  hasNextPage,
-  hasPreviousPage,
-  startCursor: edges[0]?.cursor ?? null,
-  endCursor: edges.at(-1)?.cursor ?? null
+interface Edge<A> {
+  readonly cursor: string
+  readonly node: A
+}
+
+const connection = <A>(edges: ReadonlyArray<Edge<A>>, hasNextPage: boolean, hasPreviousPage: boolean) => ({
+  edges,
+  nodes: edges.map(({ node }) => node),
+  pageInfo: {
+    hasNextPage,
+    hasPreviousPage,
+    startCursor: edges[0]?.cursor ?? null,
+    endCursor: edges.at(-1)?.cursor ?? null
+  }
 })
 
 export const instant = (value: unknown): string => {
@@ -69,7 +74,7 @@ export const tickets = async (
     const node = ticketNode(context.viewer, record)
     return node === null ? [] : [{ cursor: ticketCursor({ id: node.id, updatedMs: Date.parse(node.updatedAt) }), node }]
   })
-  return { edges, pageInfo: pageInfo(edges, page.hasNextPage, cursor !== null), list }
+  return { ...connection(edges, page.hasNextPage, cursor !== null), list }
 }
 
 /** Counted only when asked for. */
@@ -102,6 +107,8 @@ const reached = async <A>(
 ): Promise<A> => {
   const value = await read()
   if (versionOf(value) >= wanted) return value
+  // The reference executor runs after a failed plan: what was waited for in vain is not waited for again.
+  if (context.hasWaited) throw versionNotReached(wanted)
   return context.environment.waiters.wait(async (deadlineMs) => {
     while (Date.now() < deadlineMs) {
       await new Promise((done) => setTimeout(done, Duration.toMillis(Queries.versionPoll)))
@@ -109,6 +116,7 @@ const reached = async <A>(
       const newer = await read()
       if (versionOf(newer) >= wanted) return newer
     }
+    context.hasWaited = true
     throw versionNotReached(wanted)
   }, versionNotReached(wanted))
 }
@@ -128,7 +136,7 @@ export const conversation = async (
     cursor: messageCursor(message.id),
     node: messageNode(context.viewer, message)
   }))
-  return { edges, pageInfo: pageInfo(edges, page.hasNextPage, from !== null || (page.truncated ?? false)) }
+  return connection(edges, page.hasNextPage, from !== null || (page.truncated ?? false))
 }
 
 export const file = async (
@@ -205,7 +213,7 @@ export const search = async (
   const offset = after == null ? 0 : parseSearchCursor(after)
   const words = wordsOf(query.slice(0, 500), Queries.searchWordsMax)
   const room = Math.max(0, Queries.searchResultsMax - offset)
-  if (words.length === 0 || room === 0) return { edges: [], pageInfo: pageInfo([], false, offset > 0) }
+  if (words.length === 0 || room === 0) return connection([], false, offset > 0)
   const { reader, viewer } = context
   const hits = await context.read(
     context.environment.reads.search({ words, reader, offset, first: Math.min(size, room) + 1 })
@@ -215,7 +223,7 @@ export const search = async (
     cursor: searchCursor(offset + index + 1),
     node: { ticket: ticketNode(viewer, hit), highlights: highlight(hit.body, words, highlightLengthMax) }
   }))
-  return { edges, pageInfo: pageInfo(edges, hits.length > shown.length && room > size, offset > 0) }
+  return connection(edges, hits.length > shown.length && room > size, offset > 0)
 }
 
 export const ticketVolume = (

@@ -25,6 +25,8 @@ const connection = (name: string, node: string, more = "") => `
 "One page."
 type ${name}Connection {
   edges: [${name}Edge!]!
+  "The nodes of the edges."
+  nodes: [${node}!]!
   pageInfo: PageInfo!
   ${more}
 }

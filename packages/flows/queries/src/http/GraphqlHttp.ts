@@ -1,15 +1,14 @@
 // GraphQL over HTTP on Node's own request and response: this path is the desk's busiest and needs nothing of a router. Everything is
 // bounded before it is read, a token is needed for everything, and whatever happens there is one well-formed answer.
-import type { IncomingMessage, ServerResponse } from "node:http"
+import { IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Identity } from "@holdfast/identity/Identity"
 import { Queries } from "@holdfast/resilience/Limits"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 import { QueryExecutor } from "../graphql/Execute.ts"
 import { type AnswerType, json, negotiate } from "./Negotiate.ts"
 import { fromBody, fromQueryString, type Parsed } from "./Parameters.ts"
-import { bearerOf, Tokens } from "./Tokens.ts"
 
 export interface GraphqlHttpOptions {
   /** Origins of web pages that may read answers. */
@@ -21,36 +20,35 @@ export type NodeHandler = (request: IncomingMessage, response: ServerResponse) =
 /** Ends every response that it is given. */
 export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOptions) {
   const executor = yield* QueryExecutor
-  const tokens = new Tokens(yield* Identity)
+  const identity = yield* Identity
   const services = yield* Effect.context<never>()
   const runPromise = Effect.runPromiseWith(services)
   let underWay = 0
 
-  const principalOf = async (request: IncomingMessage): Promise<Principal | Refusal> => {
+  /** The principal, or why there is none. */
+  const principalOf = (request: IncomingMessage): Effect.Effect<Principal | HttpAnswer> => {
     const token = bearerOf(request.headers.authorization)
-    if (token === null) return unauthenticated
-    return (
-      tokens.known(token) ??
-      runPromise(
-        tokens.verify(token).pipe(
-          Effect.catchTags({
-            Unauthenticated: () => Effect.succeed(unauthenticated),
-            Unavailable: ({ retryAfterMs }) => Effect.succeed(unavailable(retryAfterMs))
-          })
-        )
-      )
+    if (token === null) return Effect.succeed(unauthenticated)
+    return identity.verify(Redacted.make(token)).pipe(
+      Effect.map(({ principal }) => principal),
+      Effect.catchTags({
+        Unauthenticated: () => Effect.succeed(unauthenticated),
+        Unavailable: ({ retryAfterMs }) => Effect.succeed(unavailable(retryAfterMs))
+      })
     )
   }
 
   const answer = async (request: IncomingMessage, type: AnswerType): Promise<HttpAnswer> => {
-    const principal = await principalOf(request)
-    if ("status" in principal) return principal
     const parsed = await parametersOf(request)
-    if (typeof parsed === "string") return refusal(400, "BAD_REQUEST", parsed)
-    if ("status" in parsed) return parsed
-    const traced = inTrace(request, executor.execute(principal, parsed))
-    const { response, wasRun } = await runPromise(traced)
-    return { status: wasRun || type === json ? 200 : 400, body: response }
+    const run = Effect.gen(function* () {
+      const principal = yield* principalOf(request)
+      if ("status" in principal) return principal
+      if (typeof parsed === "string") return refusal(400, "BAD_REQUEST", parsed)
+      if ("status" in parsed) return parsed
+      const { response, wasRun } = yield* executor.execute(principal, parsed)
+      return { status: wasRun || type === json ? 200 : 400, body: response } satisfies HttpAnswer
+    })
+    return runPromise(inTrace(request, run))
   }
 
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
@@ -82,14 +80,12 @@ interface HttpAnswer {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-type Refusal = HttpAnswer
-
 const refusal = (
   status: number,
   code: string,
   message: string,
   headers: Readonly<Record<string, string>> = {}
-): Refusal => ({
+): HttpAnswer => ({
   status,
   headers,
   body: { errors: [{ message, extensions: { code } }] }
@@ -122,7 +118,7 @@ const allowOrigin = ({ allowedOrigins }: GraphqlHttpOptions, request: IncomingMe
   response.setHeader("vary", "origin")
 }
 
-const parametersOf = async (request: IncomingMessage): Promise<Parsed | Refusal> => {
+const parametersOf = async (request: IncomingMessage): Promise<Parsed | HttpAnswer> => {
   if (request.method === "GET") {
     const { url = "" } = request
     return fromQueryString(new URLSearchParams(url.slice(url.indexOf("?") + 1)))
@@ -167,4 +163,30 @@ const send = (response: ServerResponse, type: AnswerType, { body, headers, statu
     ...headers
   })
   response.end(text)
+}
+
+/** RFC 6750: the scheme is written in any case. */
+const bearerOf = (authorization: string | undefined): string | null => {
+  const [, token] = /^bearer +(\S+)$/i.exec(authorization ?? "") ?? []
+  return token ?? null
+}
+
+const isTo = ({ method, url = "" }: IncomingMessage, path: string): boolean =>
+  method !== "OPTIONS" && (url === path || url.startsWith(`${path}?`))
+
+/**
+ * Gives the requests to `path` to a handler, after the listeners that the server has by now; every other request goes its way, and so does
+ * a preflight, which is not a query.
+ */
+export const takeRequests = (server: Server, path: string, handler: NodeHandler): void => {
+  const before = server.listeners("request")
+  const emit = server.emit.bind(server)
+  server.emit = (event: string | symbol, ...args: ReadonlyArray<unknown>): boolean => {
+    const [request, response] = args
+    const isExchange = event === "request" && request instanceof IncomingMessage && response instanceof ServerResponse
+    if (!isExchange || !isTo(request, path)) return Reflect.apply(emit, server, [event, ...args])
+    for (const listener of before) Reflect.apply(listener, server, args)
+    handler(request, response)
+    return true
+  }
 }
