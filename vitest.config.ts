@@ -10,7 +10,8 @@ const ssr = { resolve: { conditions: ["module-sync", "node", "import", "default"
 export default defineConfig({
   test: {
     projects: [
-      { ssr, test: { name: "unit", include: ["**/*.test.ts"], exclude: [...ignored, ...live] } },
+      // Some start a process of their own, which takes seconds on a busy machine.
+      { ssr, test: { name: "unit", include: ["**/*.test.ts"], exclude: [...ignored, ...live], testTimeout: 30_000 } },
       {
         ssr,
         test: {

@@ -3,6 +3,8 @@ import { sep } from "node:path"
 import type { Failure } from "./VitestReport.ts"
 
 const messageLinesMax = 12
+// Where an error passed through other people's code; the full trace is in the output above the summary.
+const foreignFrame = /^\s*at .*(node_modules|<anonymous>|node:)/
 
 /** Nothing for no failures, else a section that ends with an empty line. */
 export const formatFailures = (failures: ReadonlyArray<Failure>, root: string): string => {
@@ -12,7 +14,10 @@ export const formatFailures = (failures: ReadonlyArray<Failure>, root: string): 
 }
 
 const indent = (message: string): string => {
-  const lines = message.trim().split("\n")
+  const lines = message
+    .trim()
+    .split("\n")
+    .filter((line) => !foreignFrame.test(line))
   const shown = lines.slice(0, messageLinesMax)
   if (lines.length > shown.length) shown.push(`... ${lines.length - shown.length} more lines above`)
   return shown.map((line) => `      ${line}`).join("\n")
