@@ -74,7 +74,10 @@ interface Bucket {
 }
 
 const burstMs = 100
-const emptyBucket = (bytesPerSecond: number): Bucket => ({ bytesPerSecond, paidUntilMs: 0 })
+const emptyBucket = (bytesPerSecond: number): Bucket => ({
+  bytesPerSecond,
+  paidUntilMs: Number.NEGATIVE_INFINITY
+})
 
 /** How long to wait for what was just taken. */
 const take = (bucket: Bucket, sizeBytes: number, nowMs: number): number => {

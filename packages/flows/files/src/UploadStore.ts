@@ -10,6 +10,7 @@ import { Files } from "@holdfast/resilience/Limits"
 import { FileStore } from "@tus/file-store"
 import { ERRORS, Upload } from "@tus/server"
 import { Duration, Result, Schema } from "effect"
+import { tusRefusal } from "./Problem.ts"
 
 export interface UploadStoreOptions {
   readonly folder: string
@@ -60,9 +61,10 @@ export class UploadStore extends FileStore {
         hash?.update(chunk)
         sizeBytes += chunk.length
       }
+    } catch (error) {
+      throw isFull(error) ? diskFull : error
     } finally {
-      await file.datasync()
-      await file.close()
+      await flushAndClose(file)
       if (hash !== null) this.#remember(id, { hash, sizeBytes })
     }
     return sizeBytes
@@ -150,6 +152,23 @@ export class UploadStore extends FileStore {
       count++
     }
     return count
+  }
+}
+
+const diskFull = tusRefusal({
+  status: 507,
+  tag: "StorageFull",
+  title: "The disk is full; what was received is kept. Resume the upload later."
+})
+
+const isFull = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT")
+
+const flushAndClose = async (file: FileHandle): Promise<void> => {
+  try {
+    await file.datasync()
+  } finally {
+    await file.close()
   }
 }
 

@@ -174,7 +174,11 @@ const sweep = (store: UploadStore, open: OpenUploads, finishShared: (id: string)
       const expiredBefore = Date.now() - Duration.toMillis(Files.uploadLifetime)
       let finished = 0
       let removed = await store.removeStrays(expiredBefore)
-      for (const id of await store.list()) {
+      const described = await store.list()
+      // One that was admitted and then could not be created holds no place for ever.
+      const known = new Set<string>(described)
+      for (const id of [...open.keys()]) if (!known.has(id)) open.delete(id)
+      for (const id of described) {
         const step = await sweepOne(store, id, expiredBefore, finishShared)
         if (step === "removed") open.delete(id)
         if (step === "removed") removed++

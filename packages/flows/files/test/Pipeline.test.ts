@@ -4,9 +4,10 @@ import { describe, expect, it } from "@effect/vitest"
 import { RetryFile } from "@holdfast/contracts/attachment/Commands"
 import { Converter } from "@holdfast/converter/Converter"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Scanner } from "@holdfast/scanner/Scanner"
+import { Scanner, type Verdict } from "@holdfast/scanner/Scanner"
 import { Quarantine, Released } from "@holdfast/storage/BlobStore"
-import { Effect, Layer, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { fold, makeConsumer } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
 import { eicar, png, receive, servicesOf, World, workFolder } from "./PipelineWorld.ts"
@@ -128,6 +129,34 @@ describe("the pipeline", () => {
       expect(yield* Effect.flip(newest)).toEqual(slow)
       yield* newest
       expect(last(world)).toMatchObject({ _tag: "FileParked", stage: "scan" })
+    }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.effect("lets a stage go on beyond one turn, and joins it in the next", () => {
+    const world = new World()
+    const started = Deferred.makeUnsafe<void>()
+    const verdict = Deferred.makeUnsafe<Verdict>()
+    let scans = 0
+    const scanner = Layer.succeed(Scanner, {
+      scan: () => {
+        scans++
+        return Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(verdict))
+      },
+      tool: Effect.succeed({ name: "test", version: "1" })
+    })
+    return Effect.gen(function* () {
+      yield* receive(world, Buffer.from("long"))
+      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+      const newest = Effect.suspend(() => Effect.flatMap(Effect.fromNullishOr(world.history.envelopes.at(-1)), handle))
+      yield* newest
+      const identified = yield* Effect.fromNullishOr(world.history.envelopes.at(-1))
+      const turn = yield* Effect.forkChild(Effect.flip(handle(identified)))
+      yield* Deferred.await(started)
+      yield* TestClock.adjust("8 seconds")
+      expect(yield* Fiber.join(turn)).toMatchObject({ _tag: "Unavailable", reason: "saturated" })
+      yield* Deferred.succeed(verdict, { _tag: "Clean", tool: { name: "test", version: "1" } })
+      yield* handle(identified)
+      expect([scans, last(world)?._tag]).toEqual([1, "FileScanned"])
     }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
   })
 
