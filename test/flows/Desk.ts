@@ -4,9 +4,16 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer, type IncomingMessage, type Server } from "node:http"
-import { type AddressInfo, createServer as createTcpServer } from "node:net"
+import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { ConsumerGroup } from "@holdfast/broker/Broker"
+import { makeTopology } from "@holdfast/broker/Topology"
+import { freshDatabase } from "@holdfast/migrations/FreshDatabase"
+import { choosePort } from "@holdfast/scripts/Ports"
+import { Effect, Exit, Redacted, Scope } from "effect"
+import { Redis } from "ioredis"
+import { Connection } from "rabbitmq-client"
 
 export type Mode = "embedded" | "servers"
 
@@ -48,7 +55,8 @@ export const startDesk = async (mode: Mode): Promise<Desk> => {
     if (request.url?.endsWith("/v1/traces")) spans.push(...spansOf(JSON.parse(await bodyOf(request))))
   })
   const ports = await freePorts(8)
-  const env = await environment(mode, dataDir, ports, portOf(receiver), portOf(collector))
+  const scope = Scope.makeUnsafe()
+  const env = await environment(mode, dataDir, ports, portOf(receiver), portOf(collector), scope)
   const supervisor = await up(env)
   const stop = async () => {
     const code = await end(supervisor.child)
@@ -56,6 +64,7 @@ export const startDesk = async (mode: Mode): Promise<Desk> => {
     collector.closeAllConnections()
     await Promise.all([close(receiver), close(collector)])
     await rm(dataDir, { recursive: true, force: true })
+    await Effect.runPromise(Scope.close(scope, Exit.void))
     return code
   }
   const url = {
@@ -76,7 +85,8 @@ const environment = async (
   dataDir: string,
   ports: ReadonlyArray<number>,
   receiverPort: number,
-  collectorPort: number
+  collectorPort: number,
+  scope: Scope.Scope
 ): Promise<NodeJS.ProcessEnv> => {
   const rules = join(dataDir, "rules.json")
   const hooks = join(dataDir, "webhooks.json")
@@ -104,7 +114,7 @@ const environment = async (
     HOLDFAST_WEBHOOK_ALLOW_PRIVATE: "true",
     HOLDFAST_OTLP_URL: `http://127.0.0.1:${collectorPort}`,
     ...Object.fromEntries(portNames.map((name, index) => [`HOLDFAST_${name}_PORT`, String(ports[index])])),
-    ...(mode === "servers" ? await realServers() : {})
+    ...(mode === "servers" ? await realServers(scope) : {})
   }
 }
 
@@ -114,18 +124,42 @@ const required = (name: string): string => {
   return value
 }
 
-const realServers = async (): Promise<NodeJS.ProcessEnv> => {
+/** A database of its own; the broker and the cache emptied of what an earlier desk left. */
+const realServers = async (scope: Scope.Scope): Promise<NodeJS.ProcessEnv> => {
+  const database = await Effect.runPromise(Scope.provide(freshDatabase(Effect.void), scope))
+  const rabbitmq = required("HOLDFAST_TEST_RABBITMQ_URL")
   const redis = new URL(required("HOLDFAST_TEST_REDIS_URL"))
   redis.pathname = "/9"
+  await removeDeskFrom(rabbitmq)
+  await emptyCache(redis.href)
   return {
-    HOLDFAST_RABBITMQ_URL: required("HOLDFAST_TEST_RABBITMQ_URL"),
+    HOLDFAST_DATABASE_URL: Redacted.value(database),
+    HOLDFAST_RABBITMQ_URL: rabbitmq,
     HOLDFAST_REDIS_URL: redis.href,
     HOLDFAST_CLAMD_URL: required("HOLDFAST_TEST_CLAMD_URL")
   }
 }
 
+const removeDeskFrom = async (url: string): Promise<void> => {
+  const { changes, events, queues } = makeTopology("holdfast")
+  const connection = new Connection({ url })
+  const channel = await connection.acquire()
+  const groups = ConsumerGroup.literals
+  for (const queue of [changes, ...groups.flatMap(queues)]) await channel.queueDelete({ queue })
+  for (const exchange of [events, ...groups.map((group) => `holdfast.${group}`)])
+    await channel.exchangeDelete({ exchange })
+  await channel.close()
+  await connection.close()
+}
+
+const emptyCache = async (url: string): Promise<void> => {
+  const redis = new Redis(url)
+  await redis.flushdb()
+  redis.disconnect()
+}
+
 const up = async (env: NodeJS.ProcessEnv) => {
-  const child = spawn(process.execPath, [main, "up", "--no-sample-data"], {
+  const child = spawn(process.execPath, [main, "up", "--json"], {
     cwd: root,
     env,
     stdio: ["ignore", "pipe", "pipe"]
@@ -134,7 +168,7 @@ const up = async (env: NodeJS.ProcessEnv) => {
   const ready = Promise.withResolvers<void>()
   const collect = (chunk: Buffer) => {
     text += chunk.toString()
-    if (text.includes("Idempotency-Key")) ready.resolve()
+    if (text.includes('"ready":true')) ready.resolve()
   }
   child.stdout.on("data", collect)
   child.stderr.on("data", collect)
@@ -181,11 +215,9 @@ const portOf = (server: { address(): string | AddressInfo | null }): number => {
 }
 
 const freePorts = async (count: number): Promise<ReadonlyArray<number>> => {
-  const servers = Array.from({ length: count }, () => createTcpServer())
-  await Promise.all(servers.map((server) => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))))
-  const ports = servers.map(portOf)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
+  const taken = new Set<number>()
+  for (let made = 0; made < count; made++) await choosePort(undefined, taken)
+  return [...taken]
 }
 
 const bodyOf = async (request: IncomingMessage): Promise<string> => {

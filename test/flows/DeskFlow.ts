@@ -22,6 +22,7 @@ import { type Desk, type Mode, startDesk, webhookSecret } from "./Desk.ts"
 
 const testFiles = "/usr/share/clamav-testfiles"
 const mebibyte = 1024 * 1024
+const hourMs = 3_600_000
 
 const fileQuery = `query($id: ID!) { file(id: $id) { state mediaType downloadUrl rejection { reason detail } derivatives { kind downloadUrl } timeline { stage outcome } } }`
 
@@ -42,6 +43,7 @@ export const deskFlow = (mode: Mode) =>
     let before: number
     const ticketId = randomUUIDv7()
     const correlationId = randomUUIDv7()
+    const fromHour = new Date(Math.floor(Date.now() / hourMs) * hourMs).toISOString()
     const traceId = randomBytes(16).toString("hex")
     const headers = {
       "x-correlation-id": correlationId,
@@ -215,11 +217,12 @@ export const deskFlow = (mode: Mode) =>
         const { data } = await query<{ ticketVolume: ReadonlyArray<{ opened: number }> }>(
           desk,
           agent,
-          "{ ticketVolume(hours: 2) { opened } }"
+          "query($fromHour: DateTime!) { ticketVolume(fromHour: $fromHour, hours: 3) { opened } }",
+          { fromHour }
         )
         return data.ticketVolume.reduce((sum, hour) => sum + hour.opened, 0) || null
       })
-      expect(opened).toBe(1)
+      expect(opened).toBeGreaterThanOrEqual(1)
     })
 
     it("sends a webhook whose signature the receiver can verify", async () => {
