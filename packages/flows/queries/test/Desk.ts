@@ -78,7 +78,7 @@ export const startDesk = async (history: ReadonlyArray<Envelope>) => {
 
 const noWords = { public: [], internal: [] }
 
-const fill = (cache: Cache["Service"], history: ReadonlyArray<Envelope>) => {
+export const fill = (cache: Cache["Service"], history: ReadonlyArray<Envelope>) => {
   const entries = [...Map.groupBy(history, ({ streamId }) => streamId).values()].flatMap(entryOf)
   const last = history.at(-1)
   const through = last?.position ?? 0
