@@ -109,6 +109,7 @@ const openStore = (file: string): Store => {
 
 type Store = ReturnType<typeof makeStore>
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: it lists small methods that share prepared statements
 const makeStore = (db: DatabaseSync) => {
   const select = db.prepare("SELECT key, version, body FROM document WHERE key = ?")
   const find = db.prepare("SELECT id, version FROM document WHERE key = ?")
