@@ -53,7 +53,7 @@ export const makeGuard = Effect.fnUntraced(function* (options: GuardOptions) {
   const timeouts = yield* makeCircuit(options, board, {
     name: "timeouts",
     tripPolicy: CircuitBreaker.consecutive(Breaker.consecutiveTimeouts),
-    counts: (failed) => failed.reason === "timeout"
+    counts: (failed) => failed.reason === "timeout" || failed.reason === "connect_timeout"
   })
   const gates = Effect.andThen(ratio.gate, timeouts.gate)
   // The gates stand before the wait for a turn, to refuse at once, and after it: a call that waited while the breaker opened and its

@@ -10,6 +10,8 @@ export const UnavailableReason = Schema.Literals([
   "saturated",
   /** Could not connect: nothing was sent. */
   "unreachable",
+  /** Connecting was not answered in time: nothing was sent, and it hangs. */
+  "connect_timeout",
   /** Sent, and no answer came in time, or the connection broke: it may have been done. */
   "timeout",
   "connection_lost",

@@ -66,6 +66,17 @@ describe("an open breaker", () => {
     })
   )
 
+  guarded("opens on three connections in a row that were not answered in time", () =>
+    Effect.gen(function* () {
+      const { alive, reasonOf } = yield* setUp({
+        toFailure: () => ({ reason: "connect_timeout", detail: "connecting was not answered in time" })
+      })
+      yield* Ref.set(alive, false)
+      for (const _ of times(3)) expect(yield* reasonOf(broken)).toBe("connect_timeout")
+      expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
+    })
+  )
+
   guarded("does not open on timeouts with answers between them", () =>
     Effect.gen(function* () {
       const { call, timeOut } = yield* setUp()

@@ -19,10 +19,13 @@ export const toFailure = (error: unknown): Failure | null => {
   return null
 }
 
-const connecting = (reason: SqlError.SqlErrorReason, code: string): Failure =>
-  /^(53|57|28)/.test(code)
-    ? { reason: "refused", detail: `connecting was answered ${code}` }
-    : { reason: "unreachable", detail: code === "" ? reason._tag : code }
+const connecting = (reason: SqlError.SqlErrorReason, code: string): Failure => {
+  if (/^(53|57|28)/.test(code)) return { reason: "refused", detail: `connecting was answered ${code}` }
+  // The driver says this only in words.
+  const hung = reason.cause instanceof Error && reason.cause.message === "Connection timed out"
+  if (hung) return { reason: "connect_timeout", detail: "connecting was not answered in time" }
+  return { reason: "unreachable", detail: code === "" ? reason._tag : code }
+}
 
 /** Somebody else holds what this needs: the server is well, and trying again soon is worth it. */
 export const isContention = (error: unknown): boolean =>

@@ -1,4 +1,6 @@
 // The guarded database on the real server: what is away, what is busy and what is refused are told apart.
+import { once } from "node:events"
+import { createServer, type Socket } from "node:net"
 import { PgClient } from "@effect/sql-pg"
 import { expect, it } from "@effect/vitest"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
@@ -94,4 +96,41 @@ it.live("a server that is not there is unreachable: nothing was sent", () =>
       )
     )
   )
+)
+
+/** Takes connections and never says a word, as a stopped PostgreSQL does. */
+const silentPort = Effect.map(
+  Effect.acquireRelease(
+    Effect.promise(async () => {
+      const held = new Set<Socket>()
+      const server = createServer((socket) => held.add(socket)).listen(0, "127.0.0.1")
+      await once(server, "listening")
+      return { held, server }
+    }),
+    ({ held, server }) =>
+      Effect.sync(() => {
+        for (const socket of held) socket.destroy()
+        server.close()
+      })
+  ),
+  ({ server }) => {
+    const address = server.address()
+    return typeof address === "object" && address !== null ? address.port : 0
+  }
+)
+
+it.live("a server that takes connections and says nothing is refused after three, and nothing was sent", () =>
+  Effect.gen(function* () {
+    const url = Redacted.make(`postgres://x@127.0.0.1:${yield* silentPort}/x`)
+    const layer = Database.layer.pipe(
+      Layer.provide(ClientPostgres.layer({ url, applicationName: "t" })),
+      Layer.provide(Health.layer)
+    )
+    const ask = Effect.flip(Database.use((database) => database.run(select("SELECT 1"))))
+    const errors = yield* Effect.provide(Effect.all([ask, ask, ask, ask]), layer)
+    for (const error of errors.slice(0, 3)) {
+      expect(error).toMatchObject({ reason: "connect_timeout", mayHaveHappened: false })
+    }
+    expect(errors[3]).toMatchObject({ reason: "breaker_open" })
+  })
 )
