@@ -190,12 +190,15 @@ export const deskFlow = (mode: Mode) =>
       it("rejects every one of Debian's test files", async () => {
         const names = await readdir(testFiles)
         expect(names.length).toBeGreaterThan(40)
+        // One upload after the other, as the gateway bounds what one person does at once; the pipeline has them all under way.
+        const uploads: Array<{ readonly filename: string; readonly fileId: string }> = []
+        for (const filename of names) {
+          const bytes = await readFile(join(testFiles, filename))
+          const fileId = await upload(desk, customer, bytes, { filename, filetype: "application/octet-stream" })
+          uploads.push({ filename, fileId })
+        }
         const states = await Promise.all(
-          names.map(async (filename) => {
-            const bytes = await readFile(join(testFiles, filename))
-            const fileId = await upload(desk, customer, bytes, { filename, filetype: "application/octet-stream" })
-            return `${filename}: ${(await settled(fileId)).state}`
-          })
+          uploads.map(async ({ fileId, filename }) => `${filename}: ${(await settled(fileId)).state}`)
         )
         expect(states.filter((state) => !state.endsWith(": rejected"))).toEqual([])
       }, 120_000)
