@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Commands, Http } from "@holdfast/resilience/Limits"
-import { type ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema } from "effect"
+import { ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema } from "effect"
 import {
   HttpIncomingMessage,
   HttpMiddleware,
@@ -51,7 +51,9 @@ const listening = (options: ServeOptions) =>
       NodeHttpServer.make(() => nodeServer(options), {
         host: options.host,
         port: options.port,
-        gracefulShutdownTimeout: Http.stopDeadline
+        gracefulShutdownTimeout: Http.stopDeadline,
+        // One message of a WebSocket that Effect serves is bounded like a body.
+        websocket: { maxPayload: ByteSize.toNumberUnsafe(options.bodyBytesMax ?? Commands.requestBytesMax) }
       }).pipe(Effect.mapError((error) => cannotListen(options, error)))
     ),
     NodeHttpServer.layerHttpServices
