@@ -161,7 +161,7 @@ export const uploadAll = async (options: {
     chunkSize: options.chunkSize ?? 8 << 20,
     headers: { authorization: `Bearer ${options.token}` },
     metadata: { filename: options.name, filetype: "application/octet-stream" },
-    retryDelays: Array.from({ length: 40 }, () => 100),
+    retryDelays: Array.from({ length: 120 }, () => 250),
     onShouldRetry: () => {
       failures++
       options.onFailure?.()

@@ -256,6 +256,8 @@ export const Files = {
   /** Beyond what people's lines carry, below what would starve the desk on the same machine. Bytes a second. */
   bytesPerSecondMax: ByteSize.mebibytes(400),
   bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
+  /** Gathered in memory before it is written, twice per upload at most: few system calls. */
+  writeBatchBytes: ByteSize.kibibytes(512),
   /** No byte for so long on a connection: the client is gone. */
   idleDeadline: Duration.seconds(60),
   journalDelay: Duration.millis(200),

@@ -9,7 +9,7 @@ import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
 import { Files } from "@holdfast/resilience/Limits"
 import { FileStore } from "@tus/file-store"
 import { ERRORS, Upload } from "@tus/server"
-import { Duration, Result, Schema } from "effect"
+import { ByteSize, Duration, Result, Schema } from "effect"
 import { tusRefusal } from "./Problem.ts"
 
 export interface UploadStoreOptions {
@@ -48,26 +48,21 @@ export class UploadStore extends FileStore {
     return upload
   }
 
-  override async write(readable: Parameters<FileStore["write"]>[0], id: string, offset: number): Promise<number> {
+  override async write(readable: Chunks, id: string, offset: number): Promise<number> {
     const owner = decodeOwner((await this.#records.get(id))?.metadata?.ownerId)
     if (Result.isFailure(owner)) throw ERRORS.FILE_NOT_FOUND
-    const hash = this.#hashAt(id, offset)
     const file = await open(this.pathOf(id), "r+")
-    let sizeBytes = offset
+    const writer = new BatchWriter(file, offset, this.#hashAt(id, offset))
     try {
-      for await (const chunk of readable) {
-        await this.#pass(owner.success, chunk.length)
-        await writeChunk(file, chunk, sizeBytes)
-        hash?.update(chunk)
-        sizeBytes += chunk.length
-      }
+      await receive(readable, writer, (sizeBytes) => this.#pass(owner.success, sizeBytes))
+      return writer.sizeBytes
     } catch (error) {
       throw isFull(error) ? diskFull : error
     } finally {
       await flushAndClose(file)
-      if (hash !== null) this.#remember(id, { hash, sizeBytes })
+      const running = writer.runningHash()
+      if (running !== null) this.#remember(id, running)
     }
-    return sizeBytes
   }
 
   /** A hash that runs along from the first byte; null when the beginning was received by somebody else. */
@@ -184,11 +179,86 @@ const uploadOf = (record: Upload, offset: number): Upload =>
     ...(record.creation_date === undefined ? {} : { creation_date: record.creation_date })
   })
 
-const writeChunk = async (file: FileHandle, chunk: Uint8Array, position: number): Promise<void> => {
-  let written = 0
-  while (written < chunk.length) {
-    written += (await file.write(chunk, written, chunk.length - written, position + written)).bytesWritten
+type Chunks = Parameters<FileStore["write"]>[0]
+
+/** What arrived is kept, also when the sender breaks off. */
+const receive = async (chunks: Chunks, writer: BatchWriter, pass: (sizeBytes: number) => Promise<void>) => {
+  try {
+    for await (const chunk of chunks) {
+      if (!writer.add(chunk)) continue
+      await pass(writer.heldBytes)
+      await writer.flush()
+    }
+  } finally {
+    await writer.finish()
   }
+}
+
+/** Few large writes instead of many small ones; one is under way while the next is gathered and hashed. */
+class BatchWriter {
+  readonly #file: FileHandle
+  readonly #hash: Hash | null
+  #held: Array<Uint8Array> = []
+  #underWay: Promise<void> = Promise.resolve()
+  #isWhole = false
+  heldBytes = 0
+  /** Of the upload, with what is being written. */
+  sizeBytes: number
+
+  constructor(file: FileHandle, offset: number, hash: Hash | null) {
+    this.#file = file
+    this.#hash = hash
+    this.sizeBytes = offset
+  }
+
+  /** Whether it is time to flush. */
+  add(chunk: Uint8Array): boolean {
+    this.#held.push(chunk)
+    this.heldBytes += chunk.length
+    return this.heldBytes >= ByteSize.toNumberUnsafe(Files.writeBatchBytes)
+  }
+
+  async flush(): Promise<void> {
+    const [held, position] = [this.#held, this.sizeBytes]
+    for (const chunk of held) this.#hash?.update(chunk)
+    await this.#underWay
+    this.#underWay = writeAll(this.#file, held, position)
+    // Awaited by the next flush; a failure must not count as nobody's until then.
+    this.#underWay.catch(() => {})
+    this.sizeBytes = position + this.heldBytes
+    this.#held = []
+    this.heldBytes = 0
+  }
+
+  async finish(): Promise<void> {
+    await this.flush()
+    await this.#underWay
+    this.#isWhole = true
+  }
+
+  /** Null when the hash and the disk may differ. */
+  runningHash(): RunningHash | null {
+    return this.#isWhole && this.#hash !== null ? { hash: this.#hash, sizeBytes: this.sizeBytes } : null
+  }
+}
+
+const writeAll = async (file: FileHandle, chunks: ReadonlyArray<Uint8Array>, position: number): Promise<void> => {
+  let rest = [...chunks]
+  let at = position
+  while (rest.length > 0) {
+    const { bytesWritten } = await file.writev(rest, at)
+    at += bytesWritten
+    rest = without(rest, bytesWritten)
+  }
+}
+
+const without = (chunks: ReadonlyArray<Uint8Array>, sizeBytes: number): Array<Uint8Array> => {
+  let left = sizeBytes
+  return chunks.flatMap((chunk) => {
+    const rest = chunk.subarray(Math.min(left, chunk.length))
+    left -= chunk.length - rest.length
+    return rest.length === 0 ? [] : [rest]
+  })
 }
 
 const hashFile = async (path: string): Promise<Hash> => {
