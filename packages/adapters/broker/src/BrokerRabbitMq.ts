@@ -8,7 +8,20 @@ import { deadline } from "@holdfast/resilience/Deadline"
 import { type Failure, type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { Consumer as ConsumerLimits, Broker as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
-import { type Array, Cause, Duration, Effect, Layer, Option, Queue, Redacted, Result, Semaphore, Stream } from "effect"
+import {
+  type Array,
+  Cause,
+  Duration,
+  Effect,
+  Exit,
+  Layer,
+  Option,
+  Queue,
+  Redacted,
+  Result,
+  Semaphore,
+  Stream
+} from "effect"
 import { type AsyncMessage, type Channel, Connection } from "rabbitmq-client"
 import { Broker, type ConsumerGroup, type Delivery } from "./Broker.ts"
 import { makeTopology, streamHeader, type Topology } from "./Topology.ts"
@@ -123,29 +136,33 @@ const makePublish = Effect.fnUntraced(function* (rabbit: Rabbit) {
     return dropped === null ? Effect.void : Effect.forkDetach(closing(() => dropped.close()))
   })
   yield* Effect.addFinalizer(() => drop)
+  const dropOnFailure = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.onExit(self, (exit) => (Exit.isFailure(exit) ? drop : Effect.void))
+  // Declaring comes after the channel is there, on the same connection: a server that has just started may be up before its queues
+  // are, and only an answered declaration says that they are there to take what is published.
   const channel = Effect.gen(function* () {
     if (open?.active === true) return open
     const acquired = yield* promise(() => rabbit.connection.acquire({ emitErrorsFromChannel: true }))
     acquired.on("error", () => {})
-    yield* promise(() => acquired.confirmSelect())
     open = acquired
+    yield* rabbit.declared
+    yield* promise(() => acquired.confirmSelect())
     return acquired
-  })
-  const attempt = (envelopes: Array.NonEmptyReadonlyArray<Envelope>) =>
-    Effect.gen(function* () {
-      const confirming = yield* channel
-      yield* promise(() => Promise.all(envelopes.map((envelope) => send(rabbit.topology, confirming, envelope))))
-      // Some confirmed and some not: the rest of this channel's promises are worth nothing.
-    }).pipe(Effect.onExit((exit) => (exit._tag === "Failure" ? drop : Effect.void)))
+  }).pipe(dropOnFailure)
+  const sendAll = (confirming: Channel, envelopes: Array.NonEmptyReadonlyArray<Envelope>) =>
+    // Some confirmed and some not: the rest of this channel's promises are worth nothing.
+    promise(() => Promise.all(envelopes.map((envelope) => send(rabbit.topology, confirming, envelope)))).pipe(
+      dropOnFailure
+    )
   return Effect.fn("Broker.publish")((envelopes: Array.NonEmptyReadonlyArray<Envelope>) =>
-    Effect.andThen(declaredWithin(rabbit), rabbit.guard.call(attempt(envelopes))).pipe(
+    rabbit.guard.call(channel, { deadline: Limits.declareDeadline }).pipe(
+      Effect.flatMap((confirming) => rabbit.guard.call(sendAll(confirming, envelopes))),
       Semaphore.withPermit(one),
-      Effect.mapError(asUnavailable)
+      Effect.mapError(asUnavailable),
+      Effect.asVoid
     )
   )
 })
-
-const declaredWithin = ({ declared, guard }: Rabbit) => guard.call(declared, { deadline: Limits.declareDeadline })
 
 const send = (topology: Topology, channel: Channel, envelope: Envelope) =>
   channel.basicPublish(
