@@ -154,6 +154,15 @@ export const Webhooks = {
   errorLengthMax: 500
 } as const
 
+/** What reactions remember of events that they are done with. */
+export const Sweep = {
+  /** Longer than any redelivery: retries of webhooks end after days, and a queue holds no event for weeks. */
+  keepFor: Duration.days(30),
+  interval: Duration.minutes(10),
+  /** Removed at a time. Rows. */
+  rowsMax: 1000
+} as const
+
 /** Reading the event log. */
 export const EventLog = {
   readEventsMax: 1000,

@@ -1,8 +1,9 @@
 // Hourly volume on the read side. What an event adds is counted once: the inbox row that says so commits with it.
 import type { EventId } from "@holdfast/contracts/Ids"
 import type { VolumeDelta } from "@holdfast/domain/analytics/Volume"
+import { Sweep } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Context, DateTime, Effect, Layer } from "effect"
+import { Context, DateTime, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { ReadDatabase } from "./Database.ts"
 
@@ -11,12 +12,15 @@ export class VolumeHours extends Context.Service<
   {
     /** Repeating it for the same event changes nothing. */
     add(eventId: EventId, delta: VolumeDelta): Effect.Effect<void, Unavailable>
+    /** Forgets that old events were counted, some at a time; how many. */
+    readonly sweep: Effect.Effect<number, Unavailable>
   }
 >()("@holdfast/database/VolumeHours") {
   static readonly layer = Layer.effect(
     this,
     Effect.map(ReadDatabase, (database) => ({
-      add: (eventId, delta) => Effect.withSpan(database.run(add(eventId, delta)), "VolumeHours.add")
+      add: (eventId, delta) => Effect.withSpan(database.run(add(eventId, delta)), "VolumeHours.add"),
+      sweep: Effect.withSpan(database.run(sweep), "VolumeHours.sweep")
     }))
   )
 }
@@ -32,4 +36,14 @@ const add = Effect.fnUntraced(function* (eventId: EventId, { hour, opened, repli
     SELECT ${DateTime.toDateUtc(hour)}::timestamptz, ${opened}::int, ${solved}::int, ${replies}::int FROM fresh
     ON CONFLICT (hour) DO UPDATE SET
       opened = v.opened + excluded.opened, solved = v.solved + excluded.solved, replies = v.replies + excluded.replies`
+})
+
+const sweep = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql`
+    DELETE FROM read.inbox WHERE ctid IN (
+      SELECT ctid FROM read.inbox
+      WHERE handled_at < now() - ${Duration.toSeconds(Sweep.keepFor)} * interval '1 second' LIMIT ${Sweep.rowsMax}
+    ) RETURNING 1`
+  return rows.length
 })

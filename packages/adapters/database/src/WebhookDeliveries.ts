@@ -2,7 +2,7 @@
 // that nobody finished runs out and the event is sent again.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { EventId } from "@holdfast/contracts/Ids"
-import { Webhooks as Limits } from "@holdfast/resilience/Limits"
+import { Webhooks as Limits, Sweep } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -31,6 +31,8 @@ export class WebhookDeliveries extends Context.Service<
       error: string,
       retryAfter: Duration.Duration | null
     ): Effect.Effect<void, Unavailable>
+    /** Forgets old deliveries that are done or given up, some at a time; how many. */
+    readonly sweep: Effect.Effect<number, Unavailable>
   }
 >()("@holdfast/database/WebhookDeliveries") {
   static readonly layer = Layer.effect(
@@ -39,7 +41,8 @@ export class WebhookDeliveries extends Context.Service<
       enqueue: (endpoints, envelope) => database.run(enqueue(endpoints, envelope)),
       claim: (endpoint, countMax) => database.run(claim(endpoint, countMax)),
       delivered: (endpoint, eventId) => database.run(delivered(endpoint, eventId)),
-      failed: (endpoint, eventId, error, retryAfter) => database.run(failed(endpoint, eventId, error, retryAfter))
+      failed: (endpoint, eventId, error, retryAfter) => database.run(failed(endpoint, eventId, error, retryAfter)),
+      sweep: Effect.withSpan(database.run(sweep), "WebhookDeliveries.sweep")
     }))
   )
 }
@@ -93,4 +96,14 @@ const failed = Effect.fnUntraced(function* (
     SET state = ${retryAfter === null ? "failed" : "pending"}, attempts = attempts + 1,
       next_attempt_at = now() + ${seconds} * interval '1 second', last_error = ${error.slice(0, Limits.errorLengthMax)}
     WHERE endpoint = ${endpoint} AND event_id = ${eventId}`
+})
+
+const sweep = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql`
+    DELETE FROM core.webhook_delivery WHERE ctid IN (
+      SELECT ctid FROM core.webhook_delivery WHERE state <> 'pending'
+        AND created_at < now() - ${Duration.toSeconds(Sweep.keepFor)} * interval '1 second' LIMIT ${Sweep.rowsMax}
+    ) RETURNING 1`
+  return rows.length
 })

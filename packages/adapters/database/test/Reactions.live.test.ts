@@ -64,4 +64,22 @@ layer(coreForTests, { excludeTestServices: true, timeout: Duration.seconds(30) }
         assert.deepStrictEqual(yield* deliveries.claim("gone", 10), [])
       })
   )
+
+  it.effect("forgets what is old and done, and nothing else", () =>
+    Effect.gen(function* () {
+      const hours = yield* VolumeHours
+      const deliveries = yield* WebhookDeliveries
+      const sql = yield* SqlClient.SqlClient
+      yield* sql`DELETE FROM read.inbox`
+      yield* sql`DELETE FROM core.webhook_delivery`
+      yield* sql`INSERT INTO read.inbox (group_name, event_id, handled_at) VALUES
+        ('analytics', gen_random_uuid(), now() - interval '31 days'), ('analytics', gen_random_uuid(), now())`
+      yield* sql`INSERT INTO core.webhook_delivery (endpoint, event_id, position, state, created_at) VALUES
+        ('x', gen_random_uuid(), 1, 'delivered', now() - interval '31 days'),
+        ('x', gen_random_uuid(), 2, 'pending', now() - interval '31 days'),
+        ('x', gen_random_uuid(), 3, 'delivered', now())`
+      assert.deepStrictEqual([yield* hours.sweep, yield* deliveries.sweep], [1, 1])
+      assert.deepStrictEqual([yield* hours.sweep, yield* deliveries.sweep], [0, 0])
+    })
+  )
 })

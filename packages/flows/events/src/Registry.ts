@@ -2,6 +2,8 @@
 // own worker; its group is not here.
 import { runConsumer } from "@holdfast/broker/Consumer"
 import type { Rule } from "@holdfast/contracts/automation/Rules"
+import { VolumeHours } from "@holdfast/database/VolumeHours"
+import { WebhookDeliveries } from "@holdfast/database/WebhookDeliveries"
 import { Effect } from "effect"
 import { cacheViews } from "./consumers/CacheViews.ts"
 import { deliverWebhooks, sendWebhooks } from "./consumers/DeliverWebhooks.ts"
@@ -10,6 +12,7 @@ import { recordAnalytics } from "./consumers/RecordAnalytics.ts"
 import { runAutomation } from "./consumers/RunAutomation.ts"
 import { keepCacheCurrent } from "./consumers/WarmCache.ts"
 import { runRelay } from "./Relay.ts"
+import { keepSwept } from "./Sweep.ts"
 
 export const parts = ["relay", "views", "cache", "automation", "analytics", "webhooks"] as const
 export type Part = (typeof parts)[number]
@@ -41,6 +44,18 @@ const runnersOf = (rules: ReadonlyArray<Rule>) => ({
     Effect.flatMap(cacheViews, (consumer) => Effect.raceFirst(runConsumer(consumer), keepCacheCurrent))
   ),
   automation: runConsumer(runAutomation(rules)),
-  analytics: runConsumer(recordAnalytics),
-  webhooks: Effect.raceFirst(runConsumer(deliverWebhooks), sendWebhooks)
+  analytics: Effect.raceFirst(
+    runConsumer(recordAnalytics),
+    keepSwept(
+      "counted events",
+      VolumeHours.use(({ sweep }) => sweep)
+    )
+  ),
+  webhooks: Effect.raceFirst(
+    Effect.raceFirst(runConsumer(deliverWebhooks), sendWebhooks),
+    keepSwept(
+      "webhook deliveries",
+      WebhookDeliveries.use(({ sweep }) => sweep)
+    )
+  )
 })

@@ -41,6 +41,7 @@ const makeWorld = (
   }
   const layer = Layer.merge(
     Layer.succeed(WebhookDeliveries, {
+      sweep: Effect.succeed(0),
       enqueue: (ids, envelope) =>
         Effect.sync(() => {
           for (const id of ids) add(id, envelope)
