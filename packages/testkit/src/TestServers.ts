@@ -1,6 +1,6 @@
 // The real servers that live tests use. `pnpm test` starts private ones and sets these variables; a live test without them fails and
-// says so, it is never skipped.
-import { randomUUID } from "node:crypto"
+// says so, it is never skipped. A database
+// of one's own comes from `@holdfast/migrations/FreshDatabase`.
 import { createServer } from "node:net"
 import { Data, Effect } from "effect"
 
@@ -14,15 +14,8 @@ const fromEnvironment = (variable: string, server: string): Effect.Effect<string
     return Effect.fail(new TestServerMissing({ message }))
   })
 
-/** A superuser's URL. Make a database of your own: `@holdfast/migrations/FreshDatabase`. */
-export const databaseUrl = fromEnvironment("HOLDFAST_TEST_DATABASE_URL", "PostgreSQL")
 export const rabbitmqUrl = fromEnvironment("HOLDFAST_TEST_RABBITMQ_URL", "RabbitMQ")
 export const redisUrl = fromEnvironment("HOLDFAST_TEST_REDIS_URL", "Redis")
-/** `tcp://host:port`. */
-export const clamdUrl = fromEnvironment("HOLDFAST_TEST_CLAMD_URL", "clamd")
-
-/** A name for what a test makes on a shared server: a key prefix, an exchange, a database. */
-export const freshName = (what: string): string => `${what}-${randomUUID().slice(0, 8)}`
 
 /** A port that nobody listens on. */
 export const freshPort: Effect.Effect<number> = Effect.callback((resume) => {
