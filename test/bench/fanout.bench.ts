@@ -2,7 +2,10 @@
 // serve from this process in turn, the clients live in another. Two figures: the time until the last socket has one event, and
 // how many deliveries a second the server makes of many events.
 import { type ChildProcess, fork } from "node:child_process"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:http"
+import { Session } from "node:inspector/promises"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { Broker } from "@holdfast/broker/Broker"
@@ -16,11 +19,13 @@ import { takeUpgrades } from "@holdfast/realtime/Upgrade"
 import { Context, Effect, Exit, Layer, Queue, Redacted, Schema, Scope, Stream } from "effect"
 import { WebSocket, WebSocketServer } from "ws"
 import type { FanoutOrder, FromClients, ToClients } from "./fanout.clients.ts"
+import { type Naming, profileParts } from "./Profile.ts"
+import { median, rounded, table, writeSection } from "./Report.ts"
 
 const sockets = 1000
-const rounds = 60
-const burst = 100
-const runs = 5
+const rounds = 30
+const burst = 40
+const runs = 3
 
 const fields = `position eventId type occurredAt actor { id name } ticketId streamVersion change status assigneeId requesterId audience messageId body`
 const ticket = "0a000000-0000-7000-8000-000000000000"
@@ -199,17 +204,65 @@ const timed = async (child: ChildProcess, { send }: Subject, events: number) => 
   return { ms: Number(BigInt(answer.receivedAt) - startedAt) / 1e6 }
 }
 
-const median = (values: ReadonlyArray<number>): number => {
-  const sorted = [...values].sort((one, other) => one - other)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
-
 const measured = async (subject: Subject): Promise<Figures> => {
   try {
     return await measure(subject)
   } finally {
     await subject.stop()
   }
+}
+
+const naming: Naming = [
+  ["Holdfast", /\/packages\//],
+  ["ws", /\/ws\//],
+  ["GraphQL", /\/graphql/],
+  ["Effect", /\/effect\//],
+  ["Node's own streams and sockets", /^node:/]
+]
+
+/** Where the gateway's time goes, in a run that is not counted. */
+const profiled = async (): Promise<string> => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-bench-"))
+  const session = new Session()
+  session.connect()
+  await session.post("Profiler.enable")
+  await session.post("Profiler.start")
+  await measured(await gatewaySubject())
+  const { profile } = await session.post("Profiler.stop")
+  session.disconnect()
+  writeFileSync(join(folder, "fanout.cpuprofile"), JSON.stringify(profile))
+  const parts = profileParts(folder, naming)
+  rmSync(folder, { recursive: true })
+  return table(
+    ["part", "share of the busy time (%)"],
+    parts.map(({ name, share }) => [name, Math.round(share * 100)])
+  )
+}
+
+const report = (gateway: ReadonlyArray<Figures>, bare: ReadonlyArray<Figures>, bytes: number, parts: string): void => {
+  const figure = (name: string, unit: keyof Figures, isLessBetter: boolean) => {
+    const [ours, theirs] = [median(gateway.map((one) => one[unit])), median(bare.map((one) => one[unit]))]
+    return [name, rounded(ours), rounded(theirs), rounded(isLessBetter ? theirs / ours : ours / theirs)]
+  }
+  const figures = [
+    figure(`one event until the last of ${sockets} sockets has it (ms)`, "lastMs", true),
+    figure(`${burst} events in a row, deliveries a second`, "deliveriesPerSecond", false),
+    figure("processor time of the server for one delivery (µs)", "cpuUs", true)
+  ]
+  writeSection({
+    name: "fanout",
+    title: "Realtime: one event to 1 000 sockets",
+    body: `The gateway from the broker's event to the socket: permission check, selection of fields, encoding, and a frame per subscriber with
+its own subscription id, for ${sockets} people with the same subscription. The ceiling is a bare \`ws\` server that sends the same ${bytes} bytes
+from one buffer. The clients are in another process; gateway and bare server alternate, median of ${runs} runs (the first figure: of the
+medians of ${rounds} events each).
+
+${table(["", "gateway", "bare ws", "ratio"], figures)}
+
+Where the time of the gateway's process goes, with connecting and subscribing:
+
+${parts}`
+  })
 }
 
 const first = await gatewaySubject()
@@ -220,6 +273,5 @@ const bare: Array<Figures> = []
 for (let run = 0; run < runs; run++) {
   gateway.push(await measured(await gatewaySubject()))
   bare.push(await measured(await bareSubject(frame)))
-  console.log(run, gateway.at(-1), bare.at(-1))
 }
-console.log("frame bytes", frame.byteLength)
+report(gateway, bare, frame.byteLength, await profiled())

@@ -24,14 +24,16 @@ const tell = (message: FromClients): void => {
   process.send?.(message)
 }
 
-const count = (): void => {
-  if (answersLeft > 0) {
-    answersLeft--
-    if (answersLeft === 0) tell({ ready: true })
-    return
-  }
-  received++
-  if (received === expected) tell({ receivedAt: String(process.hrtime.bigint()) })
+/** Told apart by a byte, so that counting costs next to nothing: `{"id"` begins an event, `{"type":"pi` a ping. */
+const isEvent = (data: Buffer): boolean => data[2] === 0x69
+const isPing = (data: Buffer): boolean => data[9] === 0x70 && data[10] === 0x69
+
+const took = (socket: WebSocket, data: Buffer): void => {
+  if (isEvent(data)) {
+    received++
+    if (received === expected) tell({ receivedAt: String(process.hrtime.bigint()) })
+  } else if (isPing(data)) socket.send(`{"type":"pong"}`)
+  else if (--answersLeft === 0) tell({ ready: true })
 }
 
 const connect = (order: FanoutOrder, index: number): void => {
@@ -45,7 +47,9 @@ const connect = (order: FanoutOrder, index: number): void => {
     })
     socket.send(first)
   })
-  socket.on("message", count)
+  socket.on("message", (data) => {
+    if (Buffer.isBuffer(data)) took(socket, data)
+  })
 }
 
 let sockets = 0

@@ -72,7 +72,7 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
     )
     isRefused = refusedBy(exit)
     yield* setState("stale")
-    yield* report(exit, events)
+    yield* report(exit, events, failures)
   })
   return yield* Effect.forever(
     Effect.andThen(
@@ -112,12 +112,14 @@ const isPresent = ({ count, lastMs, newestMs, startedMs }: Reading, nowMs: numbe
 const refusedBy = (exit: Exit.Exit<unknown, Unavailable>): boolean =>
   Option.match(Exit.findErrorOption(exit), { onNone: () => false, onSome: (error) => error.reason === "refused" })
 
-const report = (exit: Exit.Exit<unknown, Unavailable>, events: FeedEvents) => {
+/** Once per outage as a warning: the attempts after it are many and say nothing new. */
+const report = (exit: Exit.Exit<unknown, Unavailable>, events: FeedEvents, failures: number) => {
   if (Exit.isSuccess(exit)) return Effect.logWarning("the feed ended; it is read again")
   const error = Exit.findErrorOption(exit)
   if (Option.isSome(error)) {
     const { detail, reason } = error.value
-    return Effect.logWarning("the feed is lost; it is read again", { reason, detail })
+    const log = failures === 0 ? Effect.logWarning : Effect.logDebug
+    return log("the feed is lost; it is read again", { reason, detail })
   }
   return Effect.andThen(Effect.sync(events.broken), Effect.logError("the feed broke", exit.cause))
 }
