@@ -1,6 +1,5 @@
-// REST: one lean route per definition. The typed API of the contracts describes them (OpenAPI, documentation); serving through it cost
-// more than the command itself, see docs/decisions/0006. A test holds the two together.
-
+// REST: one route per definition. The typed API of the contracts describes them (OpenAPI, documentation); the routes are ours so that a
+// wrong request is told everything that is wrong with it at once, see docs/decisions/0006. A test holds the two together.
 import type { CommandAccepted } from "@holdfast/contracts/Command"
 import { ValidationFailed } from "@holdfast/contracts/CommandErrors"
 import { commands, type DeskCommandDefinition } from "@holdfast/contracts/Commands"
