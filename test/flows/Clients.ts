@@ -140,11 +140,25 @@ type Metadata = Readonly<Record<string, string>>
 
 const chunkBytes = 4 * 1024 * 1024
 
-export const upload = async (desk: Desk, token: string, bytes: Buffer, metadata: Metadata): Promise<string> =>
-  (await uploadWithCuts(desk, token, bytes, metadata, 0)).fileId
+type Sent = Readonly<Record<string, string>>
+
+export const upload = async (
+  desk: Desk,
+  token: string,
+  bytes: Buffer,
+  metadata: Metadata,
+  headers: Sent = {}
+): Promise<string> => (await uploadWithCuts(desk, token, bytes, metadata, 0, headers)).fileId
 
 /** Cuts the connection in the middle, `count` times, and resumes each time as a browser that was reloaded would. */
-export const uploadWithCuts = async (desk: Desk, token: string, bytes: Buffer, metadata: Metadata, count: number) => {
+export const uploadWithCuts = async (
+  desk: Desk,
+  token: string,
+  bytes: Buffer,
+  metadata: Metadata,
+  count: number,
+  headers: Sent = {}
+) => {
   let uploadUrl: string | undefined
   let cuts = 0
   for (;;) {
@@ -153,6 +167,7 @@ export const uploadWithCuts = async (desk: Desk, token: string, bytes: Buffer, m
       token,
       bytes,
       metadata,
+      headers,
       uploadUrl,
       cuts < count ? (cuts + 1) / (count + 1) : 1
     )
@@ -167,6 +182,7 @@ const uploadPart = (
   token: string,
   bytes: Buffer,
   metadata: Metadata,
+  headers: Sent,
   uploadUrl: string | undefined,
   cutAt: number
 ): Promise<{ readonly url: string; readonly complete: boolean }> =>
@@ -174,14 +190,14 @@ const uploadPart = (
     const one = new Upload(bytes, {
       endpoint: `${desk.url.file}/files/`,
       ...(uploadUrl === undefined ? {} : { uploadUrl }),
-      headers: { authorization: `Bearer ${token}` },
+      headers: { authorization: `Bearer ${token}`, ...headers },
       metadata: { ...metadata },
       chunkSize: chunkBytes,
       retryDelays: null,
       onError: reject,
       onSuccess: () => resolve({ url: one.url ?? "", complete: true }),
-      onChunkComplete: (_size, accepted, total) => {
-        if (cutAt === 1 || total === null || accepted / total < cutAt) return
+      onProgress: (sent, total) => {
+        if (cutAt === 1 || total === null || sent / total < cutAt) return
         one.abort().then(() => resolve({ url: one.url ?? "", complete: false }), reject)
       }
     })
