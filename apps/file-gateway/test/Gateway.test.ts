@@ -28,13 +28,14 @@ layer(Gateway.layer, { timeout: 30_000, excludeTestServices: true })("the file g
         const proxy = yield* faultProxy({ host: "127.0.0.1", port: gateway.port })
         const content = randomBytes(64 << 20)
         const token = yield* Effect.promise(() => gateway.token("ada"))
+        const runFork = Effect.runForkWith(yield* Effect.context())
         const cuts = [8, 24, 40].map((mebibytes) => mebibytes << 20)
         const onAccepted = (accepted: number) => {
           if (accepted < (cuts[0] ?? Number.POSITIVE_INFINITY)) return
           cuts.shift()
-          Effect.runFork(proxy.set({ _tag: "CutAfter", bytes: 3 << 20, direction: "toServer" }))
+          runFork(proxy.set({ _tag: "CutAfter", bytes: 3 << 20, direction: "toServer" }))
         }
-        const onFailure = () => void Effect.runFork(proxy.set({ _tag: "Pass" }))
+        const onFailure = () => void runFork(proxy.set({ _tag: "Pass" }))
         const endpoint = `${proxy.through(gateway.url)}files/`
         const { failures, url } = yield* Effect.promise(() =>
           uploadAll({ endpoint, token, content, name: "large.bin", onAccepted, onFailure })

@@ -103,13 +103,13 @@ const admit = Effect.fn("Uploads.admit")(function* (
   if (Result.isFailure(declared)) {
     const { issues } = declared.failure
     const title = "The request is not valid; each issue names the field and what is wrong with it."
-    return yield* Effect.fail(tusRefusal({ status: 400, tag: "ValidationFailed", title, fields: { issues } }))
+    return yield* tusRefusal({ status: 400, tag: "ValidationFailed", title, fields: { issues } })
   }
   const all = [...open.values()]
   const own = all.filter((one) => one.ownerId === principal.id).length
   if (own >= Files.openUploadsPerPrincipalMax || all.length >= Files.openUploadsMax) {
     const title = "Too many uploads are under way; finish or delete one, then try again."
-    return yield* Effect.fail(tusRefusal({ status: 429, tag: "TooManyUploads", title }))
+    return yield* tusRefusal({ status: 429, tag: "TooManyUploads", title })
   }
   const promisedBytes = all.reduce((sum, one) => sum + one.sizeBytes, sizeBytes)
   yield* Effect.mapError(intake.hasRoomFor(promisedBytes), (error) =>

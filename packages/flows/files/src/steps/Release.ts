@@ -25,5 +25,5 @@ const copy = Effect.fnUntraced(function* (sha256: Sha256) {
     lost = new StageImpossible({ detail: `the content is ${error._tag === "BlobNotFound" ? "gone" : "damaged"}` })
     return Stream.empty
   })
-  yield* Effect.catch(released.put(sha256, content), (error) => Effect.fail(lost ?? error))
+  yield* Effect.mapError(released.put(sha256, content), (error) => lost ?? error)
 })

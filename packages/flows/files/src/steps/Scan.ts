@@ -17,7 +17,7 @@ export const run = Effect.fn("Pipeline.scan")(function* ({ attachment, name }: F
     return Stream.fail(unreadable)
   })
   const request = { content, name, sizeBytes: attachment.sizeBytes, mediaType: mediaTypeOf(attachment) }
-  const verdict = yield* Effect.catch(scanner.scan(request), (error) => Effect.fail(lost ?? error))
+  const verdict = yield* Effect.mapError(scanner.scan(request), (error) => lost ?? error)
   return resultOf(verdict)
 })
 
