@@ -66,7 +66,7 @@ const allGone = (pids: ReadonlyArray<number>) => until(() => !pids.some(isThere)
 
 const ticketId = randomUUID()
 
-describe("holdfast up", { timeout: 120_000 }, () => {
+describe("holdfast up", { timeout: 240_000 }, () => {
   let environment: Environment = {}
 
   it("brings a desk that takes and shows tickets", async () => {
@@ -140,7 +140,7 @@ describe("holdfast up", { timeout: 120_000 }, () => {
   })
 })
 
-describe("a start that cannot work", { timeout: 60_000 }, () => {
+describe("a start that cannot work", { timeout: 120_000 }, () => {
   it("says which port is taken, by whom, and what to set", async () => {
     const environment = await deskEnvironment(join(folder, "ports"))
     const taken = createServer().listen(Number(environment.HOLDFAST_QUERY_PORT), "127.0.0.1")

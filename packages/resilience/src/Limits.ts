@@ -425,13 +425,13 @@ export const Realtime = {
 /** `holdfast up`. Everything that stopping needs adds up to less than the 20 s that a person waits after Ctrl-C. */
 export const Supervisor = {
   /** A process that has not answered by then is started again. */
-  startDeadline: Duration.seconds(45),
+  startDeadline: Duration.seconds(90),
   /** Ends before its first answer after which the start is given up: it will not get better by itself. Attempts. */
   startAttemptsMax: 3,
   pollInterval: Duration.seconds(2),
   pollDeadline: Duration.seconds(2),
-  /** Unanswered polls in a row after which a process counts as hung: about 10 s. Polls. */
-  pollMissesMax: 3,
+  /** Unanswered polls in a row after which a process counts as hung, 10 to 20 s; an overloaded machine is slow, not hung. Polls. */
+  pollMissesMax: 5,
   backoffMin: Duration.millis(250),
   backoffMax: Duration.seconds(15),
   /** Having run this long, a process starts again without a wait. */

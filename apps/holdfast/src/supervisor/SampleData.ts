@@ -94,9 +94,13 @@ export const addSampleData = (folder: DataFolder, commandUrl: string, tokens: To
         commandId: idOf(index),
         token: yield* tokens.make(by, Duration.minutes(5))
       })
-      const { status } = yield* post.pipe(Effect.repeat({ until: ({ status }) => status < 500, schedule: patience }))
-      if (status >= 500 || status === 401)
+      const { status } = yield* post.pipe(
+        Effect.repeat({ until: ({ status }) => status > 0 && status < 500, schedule: patience })
+      )
+      // 409: an earlier start got this far.
+      if (status !== 200 && status !== 409) {
         return yield* refuse(`The sample data could not be added: ${path} answered ${status}.`)
+      }
     }
     yield* Effect.promise(() => writeFile(marker, ""))
   })
