@@ -60,7 +60,8 @@ export const Breaker = {
 export const Relay = {
   batchEventsMax: 500,
   idleDelay: Duration.millis(50),
-  errorDelayMax: Duration.seconds(5)
+  /** How soon positions are published that another leader gave. */
+  lookDelay: Duration.seconds(1)
 } as const
 
 /** Consumers. */

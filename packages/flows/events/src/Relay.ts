@@ -5,7 +5,7 @@ import { Broker } from "@holdfast/broker/Broker"
 import { EventLog } from "@holdfast/database/EventLog"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
 import { Relay as Limits } from "@holdfast/resilience/Limits"
-import { Array, Effect, Metric } from "effect"
+import { Array, Effect, Metric, Queue } from "effect"
 
 /** Runs for ever. */
 export const runRelay: Effect.Effect<never, never, EventLog | Broker> = Effect.suspend(() =>
@@ -16,10 +16,20 @@ export const runRelay: Effect.Effect<never, never, EventLog | Broker> = Effect.s
 )
 
 /** While this process leads. Either half goes on when the other has trouble. */
-const leadOnce: Effect.Effect<never, never, EventLog | Broker> = Effect.raceFirst(
-  keepRunning("relay, giving positions", Effect.forever(pausedWhenIdle(Effect.suspend(() => assignOnce)))),
-  keepRunning("relay, publishing", Effect.forever(pausedWhenIdle(Effect.suspend(() => publishOnce))))
-)
+const leadOnce = Effect.gen(function* () {
+  const given = yield* Queue.sliding<void>(1)
+  const assigning = Effect.flatMap(assignOnce, (count) =>
+    count > 0 ? Queue.offer(given, undefined) : Effect.sleep(Limits.idleDelay)
+  )
+  // Told as soon as there is something, and looking by itself now and then: what an earlier leader left is told by nobody.
+  const publishing = Effect.flatMap(publishOnce, (count) =>
+    count > 0 ? Effect.void : Effect.raceFirst(Queue.take(given), Effect.sleep(Limits.lookDelay))
+  )
+  return yield* Effect.raceFirst(
+    keepRunning("relay, giving positions", Effect.forever(assigning)),
+    keepRunning("relay, publishing", Effect.forever(publishing))
+  )
+})
 
 const logPosition = Metric.gauge("holdfast_log_position", { description: "Last position given" })
 const publishedPosition = Metric.gauge("holdfast_relay_published_position", { description: "Last position confirmed" })
@@ -44,7 +54,3 @@ export const publishOnce = Effect.gen(function* () {
   yield* Metric.update(publishedPosition, position)
   return envelopes.length
 })
-
-function pausedWhenIdle<E, R>(once: Effect.Effect<number, E, R>): Effect.Effect<void, E, R> {
-  return Effect.flatMap(once, (count) => (count > 0 ? Effect.void : Effect.sleep(Limits.idleDelay)))
-}
