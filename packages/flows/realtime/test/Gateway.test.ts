@@ -1,5 +1,5 @@
 // The gateway as clients meet it: through a real graphql-ws client, and through a raw socket that keeps no rules.
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { Realtime } from "@holdfast/resilience/Limits"
 import { Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -43,6 +43,9 @@ const graphqlClient = (url: string, token: string, onPing?: (payload: unknown) =
     connectionParams: { authorization: `Bearer ${token}` },
     on: { ping: (_received, payload) => onPing?.(payload) }
   })
+
+/** A busy machine takes its time over thousands of messages, and one of the deadlines tested is 3 s. */
+vi.setConfig({ testTimeout: 30_000 })
 
 describe("resuming", () => {
   it.live("gives a client that was away the whole time each event exactly once, in order, at any gateway", () =>
