@@ -37,7 +37,10 @@ export const mayUpgrade = (
   return isFull ? 503 : null
 }
 
-/** Only browsers send an origin, and only they can be made to connect by somebody else's page. */
+/**
+ * Only browsers send an origin, and only they can be made to connect by somebody else's page. A page from any port of this host is the
+ * desk's own: query-api serves the status page beside this gateway. Nothing is given without a token all the same.
+ */
 const isOriginAllowed = (
   origin: string | undefined,
   host: string | undefined,
@@ -45,7 +48,9 @@ const isOriginAllowed = (
 ): boolean => origin === undefined || allowedOrigins.includes(origin) || isSameHost(origin, host)
 
 const isSameHost = (origin: string, host: string | undefined): boolean =>
-  URL.canParse(origin) && host !== undefined && new URL(origin).host === host
+  URL.canParse(origin) &&
+  URL.canParse(`http://${host}`) &&
+  new URL(origin).hostname === new URL(`http://${host}`).hostname
 
 export const refuseUpgrade = (socket: Duplex, status: UpgradeRefusal): void => {
   socket.on("error", () => socket.destroy())

@@ -332,6 +332,7 @@ describe("the protocol", () => {
         expect(yield* open(world.url.replace("/graphql", "/other"))).toBe("404")
         expect(yield* open(world.url, "https://desk.test")).toBeUndefined()
         expect(yield* open(world.url, world.url.replace("ws:", "http:").replace("/graphql", ""))).toBeUndefined()
+        expect(yield* open(world.url, `http://${new URL(world.url).hostname}:7410`)).toBeUndefined()
       })
     )
   )
