@@ -4,8 +4,8 @@ import { publishOnce } from "@holdfast/events/Relay"
 import { Effect, Layer, Redacted } from "effect"
 import { eventsOn } from "./EventWorld.ts"
 
-const [database = "", rabbitMq = ""] = process.argv.slice(2)
-const servers = eventsOn({ database: Redacted.make(database), rabbitMq: Redacted.make(rabbitMq) })
+const [database = "", rabbitMq = "", prefix = ""] = process.argv.slice(2)
+const servers = eventsOn({ database: Redacted.make(database), rabbitMq: Redacted.make(rabbitMq), prefix })
 
 const deadly = Layer.effect(
   Broker,

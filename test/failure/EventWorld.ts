@@ -22,9 +22,9 @@ import { Effect, Layer, Option, type Redacted, Schedule, Stream } from "effect"
 export interface EventServers {
   readonly database: Redacted.Redacted<string>
   readonly rabbitMq: Redacted.Redacted<string>
+  /** Of the desk's names on RabbitMQ. */
+  readonly prefix: string
 }
-
-export const prefix = "failure"
 
 const coreOn = (database: EventServers["database"]) =>
   Layer.mergeAll(EventLogPostgres.layer, Parking.layer).pipe(
@@ -32,7 +32,7 @@ const coreOn = (database: EventServers["database"]) =>
     Layer.provideMerge(ClientPostgres.layer({ url: database, applicationName: "failure-test" }))
   )
 
-export const eventsOn = ({ database, rabbitMq }: EventServers) =>
+export const eventsOn = ({ database, prefix, rabbitMq }: EventServers) =>
   Layer.mergeAll(
     coreOn(database),
     BrokerRabbitMq.layer({ url: rabbitMq, applicationName: "failure-test", prefix })

@@ -1,27 +1,51 @@
 // RabbitMQ killed and hung under load, and a relay killed at the worst moment: nothing is lost, order is kept, the change feed shows each
 // event once, and everything heals by itself. The test's own RabbitMQ, so that nobody else's is hurt.
 import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, layer as describeLayer } from "@effect/vitest"
 import { makeTopology } from "@holdfast/broker/Topology"
 import { EventLog } from "@holdfast/database/EventLog"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
+import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
 import { startStack } from "@holdfast/scripts/Stack"
-import { Effect, Fiber, Layer, Redacted } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Redacted } from "effect"
 import { Connection } from "rabbitmq-client"
-import { assertCompleteInOrder, assertShownOnce, eventsOn, makeWorld, prefix, until } from "./EventWorld.ts"
+import { assertCompleteInOrder, assertShownOnce, eventsOn, makeWorld, until } from "./EventWorld.ts"
 
-const ownServers = Effect.gen(function* () {
-  const database = yield* migratedDatabase
-  const stack = yield* Effect.acquireRelease(
-    Effect.promise(() => startStack({ only: ["rabbitmq"] })),
-    (started) => Effect.promise(() => started.stop())
+/** One RabbitMQ for all, that each test leaves running, and a database and a desk for each. */
+class Rabbit extends Context.Service<Rabbit, ServerProcess>()("test/Rabbit") {
+  static readonly layer = Layer.effect(
+    this,
+    Effect.gen(function* () {
+      const stack = yield* Effect.acquireRelease(
+        Effect.promise(() => startStack({ only: ["rabbitmq"] })),
+        (started) => Effect.promise(() => started.stop())
+      )
+      const rabbit = stack.servers.get("rabbitmq")
+      assert.isDefined(rabbit)
+      yield* Effect.promise(() => settled(rabbit))
+      return rabbit
+    })
   )
-  const rabbit = stack.servers.get("rabbitmq")
-  assert.isDefined(rabbit)
-  return { database, rabbit, rabbitMq: Redacted.make(rabbit.plan.url) }
+}
+
+/** RabbitMQ forgets stream queues when it is killed within seconds of declaring its first one; an orderly end writes that down. */
+const settled = async (rabbit: ServerProcess) => {
+  const connection = new Connection(rabbit.plan.url)
+  const channel = await connection.acquire()
+  await makeTopology("first").declare(channel)
+  await channel.close()
+  await connection.close()
+  await rabbit.stop()
+  await rabbit.start()
+}
+
+const newDesk = Effect.gen(function* () {
+  const { plan } = yield* Rabbit
+  return { database: yield* migratedDatabase, rabbitMq: Redacted.make(plan.url), prefix: `desk-${randomUUID()}` }
 })
 
 const brokerIs = (state: "up" | "down") =>
@@ -31,28 +55,14 @@ const brokerIs = (state: "up" | "down") =>
     )
   )
 
-type Servers = Effect.Success<typeof ownServers>
-
-/** RabbitMQ forgets a stream queue when it is killed within seconds of declaring its first one; an orderly end writes that down. */
-const settled = async ({ rabbit }: Servers) => {
-  const connection = new Connection(rabbit.plan.url)
-  const channel = await connection.acquire()
-  await makeTopology(prefix).declare(channel)
-  await channel.close()
-  await connection.close()
-  await rabbit.stop()
-  await rabbit.start()
-}
-
 /** Load, the fault while it goes on, more load during the fault, the end of the fault; then everything must have come through. */
 const survives = (fault: {
-  readonly begin: (rabbit: Servers["rabbit"]) => Promise<void>
-  readonly end: (rabbit: Servers["rabbit"]) => Promise<void>
+  readonly begin: (rabbit: ServerProcess) => Promise<void>
+  readonly end: (rabbit: ServerProcess) => Promise<void>
 }) =>
   Effect.gen(function* () {
-    const servers = yield* ownServers
-    yield* Effect.promise(() => settled(servers))
-    const context = yield* Layer.build(eventsOn(servers))
+    const rabbit = yield* Rabbit
+    const context = yield* Layer.build(Layer.fresh(eventsOn(yield* newDesk)))
     yield* Effect.gen(function* () {
       const world = yield* makeWorld
       yield* world.startRelay
@@ -60,12 +70,12 @@ const survives = (fault: {
       yield* world.startReader
       const load = yield* Effect.forkScoped(world.commit(600))
       yield* world.handledCount(100)
-      yield* Effect.promise(() => fault.begin(servers.rabbit))
+      yield* Effect.promise(() => fault.begin(rabbit))
       yield* brokerIs("down")
       yield* Fiber.join(load)
       yield* world.commit(200)
       yield* world.allPositioned
-      yield* Effect.promise(() => fault.end(servers.rabbit))
+      yield* Effect.promise(() => fault.end(rabbit))
       yield* world.handledCount(800)
       yield* world.shownCount(800)
       yield* brokerIs("up")
@@ -74,38 +84,40 @@ const survives = (fault: {
     }).pipe(Effect.provide(context))
   })
 
-describe("RabbitMQ", () => {
-  it.live(
-    "killed under load: positions go on, nothing is lost, order is kept, the change feed shows each once",
+/** Most of it is RabbitMQ's start. */
+const testDeadlineMs = 240_000
+const options = { excludeTestServices: true, timeout: Duration.minutes(2) }
+
+describeLayer(Rabbit.layer, options)("the flow of events", (it) => {
+  it.effect(
+    "when RabbitMQ is killed under load: positions go on, nothing is lost, order is kept, the change feed shows each once",
     () => survives({ begin: (rabbit) => rabbit.kill(), end: (rabbit) => rabbit.start() }),
-    180_000
+    testDeadlineMs
   )
 
-  it.live(
-    "hung under load: refused in time, nothing is lost, order is kept, the change feed shows each once",
+  it.effect(
+    "when RabbitMQ hangs under load: refused in time, nothing is lost, order is kept, the change feed shows each once",
     () =>
       survives({
         begin: async (rabbit) => rabbit.signal("SIGSTOP"),
         end: async (rabbit) => rabbit.signal("SIGCONT")
       }),
-    180_000
+    testDeadlineMs
   )
-})
 
-describe("Relay", () => {
-  it.live(
-    "killed between the broker's confirm and its cursor: published again, and nobody is the wiser",
+  it.effect(
+    "when a relay is killed between the broker's confirm and its cursor: published again, and nobody is the wiser",
     () =>
       Effect.gen(function* () {
-        const servers = yield* ownServers
-        const context = yield* Layer.build(eventsOn(servers))
+        const desk = yield* newDesk
+        const context = yield* Layer.build(Layer.fresh(eventsOn(desk)))
         yield* Effect.gen(function* () {
           const world = yield* makeWorld
           const log = yield* EventLog
           yield* world.commit(300)
           while ((yield* log.assignPositions(500)) > 0);
           const fixture = fileURLToPath(new URL("./DyingRelay.fixture.ts", import.meta.url))
-          const args = [fixture, Redacted.value(servers.database), Redacted.value(servers.rabbitMq)]
+          const args = [fixture, Redacted.value(desk.database), Redacted.value(desk.rabbitMq), desk.prefix]
           const child = spawn(process.execPath, args, { stdio: "inherit" })
           const [, signal] = yield* Effect.promise(() => once(child, "exit"))
           assert.strictEqual(signal, "SIGKILL")
@@ -121,6 +133,6 @@ describe("Relay", () => {
           assertShownOnce(world.shown, 300)
         }).pipe(Effect.provide(context))
       }),
-    120_000
+    testDeadlineMs
   )
 })

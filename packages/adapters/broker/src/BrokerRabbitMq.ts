@@ -40,7 +40,7 @@ interface Rabbit {
   readonly guard: Guard
   readonly topology: Topology
   /** Everything is declared, once per connection. */
-  readonly declared: Effect.Effect<void, unknown>
+  readonly declared: Effect.Effect<void, Unavailable>
 }
 
 export const layer = (options: RabbitMqOptions) =>
@@ -124,8 +124,8 @@ const openChannel = (connection: Connection) =>
 /** Releases without waiting for a server that does not answer. */
 const closing = (close: () => Promise<unknown>) => Effect.ignore(deadline(Limits.closeDeadline)(promise(close)))
 
-const promise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, unknown> =>
-  Effect.tryPromise({ try: evaluate, catch: (cause) => cause })
+const promise = <A>(evaluate: () => Promise<A>): Effect.Effect<A, Unavailable> =>
+  Effect.tryPromise({ try: evaluate, catch: asUnavailable })
 
 const makePublish = Effect.fnUntraced(function* (rabbit: Rabbit) {
   const one = yield* Semaphore.make(1)
@@ -158,7 +158,6 @@ const makePublish = Effect.fnUntraced(function* (rabbit: Rabbit) {
     rabbit.guard.call(channel, { deadline: Limits.declareDeadline }).pipe(
       Effect.flatMap((confirming) => rabbit.guard.call(sendAll(confirming, envelopes))),
       Semaphore.withPermit(one),
-      Effect.mapError(asUnavailable),
       Effect.asVoid
     )
   )
@@ -205,8 +204,8 @@ const consume = (rabbit: Rabbit, group: ConsumerGroup): Stream.Stream<Delivery, 
   return guardedStream(rabbit, open)
 }
 
-const guardedStream = <A, R>(rabbit: Rabbit, open: Effect.Effect<Stream.Stream<A, Unavailable>, unknown, R>) =>
-  Stream.unwrap(rabbit.guard.call(open, { deadline: Limits.declareDeadline }).pipe(Effect.mapError(asUnavailable)))
+const guardedStream = <A, R>(rabbit: Rabbit, open: Effect.Effect<Stream.Stream<A, Unavailable>, Unavailable, R>) =>
+  Stream.unwrap(rabbit.guard.call(open, { deadline: Limits.declareDeadline }))
 
 const deliver = (
   channel: Channel,
@@ -236,8 +235,7 @@ const readMessage = (message: AsyncMessage): Result.Result<Envelope, Unavailable
   )
 
 /** Written to the socket without an answer: only a closed channel is noticed, and then the delivery comes back. */
-const attemptNow = (write: () => void) =>
-  Effect.mapError(Effect.try({ try: write, catch: (cause) => cause }), asUnavailable)
+const attemptNow = (write: () => void) => Effect.try({ try: write, catch: asUnavailable })
 
 interface Seen {
   readonly position: Position
@@ -313,7 +311,6 @@ const unavailable = (reason: UnavailableReason, detail: string) =>
   new Unavailable({ dependency: "broker", reason, detail, retryAfterMs: Duration.toMillis(Limits.reconnectMin) })
 
 const asUnavailable = (error: unknown): Unavailable => {
-  if (error instanceof Unavailable) return error
   const { detail, reason } = toFailure(error)
   return unavailable(reason, detail)
 }

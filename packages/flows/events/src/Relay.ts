@@ -23,7 +23,9 @@ const leadOnce = Effect.gen(function* () {
   )
   // Told as soon as there is something, and looking by itself now and then: what an earlier leader left is told by nobody.
   const publishing = Effect.flatMap(publishOnce, (count) =>
-    count > 0 ? Effect.void : Effect.raceFirst(Queue.take(given), Effect.sleep(Limits.lookDelay))
+    count > 0
+      ? Effect.void
+      : Effect.timeoutOrElse(Queue.take(given), { duration: Limits.lookDelay, orElse: () => Effect.void })
   )
   return yield* Effect.raceFirst(
     keepRunning("relay, giving positions", Effect.forever(assigning)),
