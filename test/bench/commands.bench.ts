@@ -104,7 +104,7 @@ const startCommandApi = async (url: string, keys: string, profile: string): Prom
       HOLDFAST_JWKS: publicKeySetFile(keys)
     }
   })
-  for (let attempt = 0; attempt < 200; attempt++) {
+  for (let attempt = 0; attempt < 1200; attempt++) {
     const ready = await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined)
     if (ready?.ok) return { child, port }
     await delay(50)

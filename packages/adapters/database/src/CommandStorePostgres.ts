@@ -14,11 +14,16 @@ import { type AppendOutcome, type CommandKey, CommandStore, type Decided, type K
 import { Database } from "./Database.ts"
 import { isContention, toFailure } from "./SqlFailure.ts"
 
-const loadStatement = `
+// Each lookup is LATERAL with a LIMIT, which the planner cannot turn into a scan of the whole table: the plan is kept by its connection, and
+// would be made while the tables are still empty.
+export const loadStatement = `
 SELECT r.fingerprint, r.answer, a.stream_type, a.version, a.state
 FROM jsonb_to_recordset($1::jsonb) AS k(ordinal int, principal_id text, command_id uuid, stream_id uuid)
-LEFT JOIN core.command_receipt r ON r.principal_id = k.principal_id AND r.command_id = k.command_id
-LEFT JOIN core.aggregate a ON a.stream_id = k.stream_id
+LEFT JOIN LATERAL (
+  SELECT fingerprint, answer FROM core.command_receipt
+  WHERE principal_id = k.principal_id AND command_id = k.command_id LIMIT 1
+) r ON true
+LEFT JOIN LATERAL (SELECT stream_type, version, state FROM core.aggregate WHERE stream_id = k.stream_id LIMIT 1) a ON true
 ORDER BY k.ordinal`
 
 export const appendStatement = `
@@ -27,12 +32,11 @@ WITH command AS MATERIALIZED (
     ordinal int, principal jsonb, principal_id text, command_id uuid, fingerprint text, answer jsonb, stream_type text, stream_id uuid,
     decided_version int, version int, state jsonb, correlation_id uuid, causation_id uuid, traceparent text, occurred_at timestamptz)
 ), locked AS MATERIALIZED (
-  SELECT stream_id, version FROM core.aggregate
-  WHERE stream_id IN (SELECT stream_id FROM command)
-  ORDER BY stream_id FOR UPDATE
+  SELECT c.ordinal, coalesce(a.version, 0) AS version
+  FROM (SELECT ordinal, stream_id FROM command ORDER BY stream_id) c
+  LEFT JOIN LATERAL (SELECT version FROM core.aggregate WHERE stream_id = c.stream_id LIMIT 1 FOR UPDATE) a ON true
 ), unmoved AS (
-  SELECT command.* FROM command LEFT JOIN locked USING (stream_id)
-  WHERE command.decided_version = coalesce(locked.version, 0)
+  SELECT command.* FROM command JOIN locked USING (ordinal) WHERE command.decided_version = locked.version
 ), receipt AS (
   INSERT INTO core.command_receipt (principal_id, command_id, fingerprint, answer, expires_at)
   SELECT principal_id, command_id, fingerprint, answer, now() + $3::float8 * interval '1 second'

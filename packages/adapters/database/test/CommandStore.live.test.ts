@@ -281,6 +281,27 @@ it.layer(store, { excludeTestServices: true })("CommandStore", (it) => {
     })
   )
 
+  it.effect("finds by key however large the tables are, even by a plan that was made while they were empty", () =>
+    Effect.gen(function* () {
+      const sql = yield* PgClient.PgClient
+      const plans = yield* transaction(
+        Effect.gen(function* () {
+          yield* sql.unsafe("SET LOCAL plan_cache_mode = force_generic_plan")
+          yield* sql.unsafe(`PREPARE load_plan(jsonb) AS ${CommandStorePostgres.loadStatement}`)
+          yield* sql.unsafe(`PREPARE append_plan(jsonb, jsonb, float8, int) AS ${CommandStorePostgres.appendStatement}`)
+          const load = yield* sql.unsafe("EXPLAIN EXECUTE load_plan('[]')")
+          const append = yield* sql.unsafe("EXPLAIN EXECUTE append_plan('[]', '[]', 1, 1)")
+          yield* sql.unsafe("DEALLOCATE load_plan")
+          yield* sql.unsafe("DEALLOCATE append_plan")
+          return JSON.stringify([load, append])
+        })
+      )
+      expect(plans).toContain("aggregate_pkey")
+      expect(plans).toContain("command_receipt_pkey")
+      expect(plans).not.toContain("Seq Scan")
+    })
+  )
+
   it.effect("receipts whose time is over are swept, and only those", () =>
     Effect.gen(function* () {
       const commands = yield* CommandStore
