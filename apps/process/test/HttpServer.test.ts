@@ -176,7 +176,7 @@ describe("starting and stopping", () => {
             })
             const close = server.close.bind(server)
             server.close = (callback) => {
-              Effect.runFork(Deferred.succeed(closed, undefined))
+              Deferred.doneUnsafe(closed, Effect.void)
               return close(callback)
             }
           }

@@ -21,7 +21,7 @@ export const upcasters: ReadonlyArray<Upcaster> = []
 
 export class EventUnreadable extends Schema.TaggedError<EventUnreadable>()("EventUnreadable", {
   type: Schema.String,
-  schemaVersion: Schema.Number,
+  schemaVersion: Schema.Finite,
   /** Names the field and what is wrong; never carries the value. */
   detail: Schema.String
 }) {}

@@ -2,7 +2,7 @@
 // failures and one for timeouts in a row. While a breaker is open nothing is sent and the caller is refused at once; a synthetic
 // probe, never a user's call, finds out when the dependency is back. Refusals by a dependency that is up count as success. Breaker
 // state is kept in memory. (Pattern: Nygard, "Release It!", 2nd edition, "Circuit Breaker" and "Bulkheads".)
-import { Cause, Duration, Effect, Exit, Schedule, Scope, Semaphore, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Layer, Random, Scope, Semaphore, Stream } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { deadline } from "./Deadline.ts"
 import type { FailureDomain } from "./FailureDomain.ts"
@@ -176,26 +176,50 @@ interface Circuit {
   readonly watch: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Unavailable, R>
 }
 
-const openDuration = Schedule.min([Schedule.exponential(Breaker.openMin), Schedule.spaced(Breaker.openMax)]).pipe(
-  Schedule.jittered
-)
-
 const makeCircuit = Effect.fnUntraced(function* (options: GuardOptions, board: Board, circuit: CircuitOptions) {
   const key = options.dependency
-  const breaker = yield* CircuitBreaker.make({ tripPolicy: circuit.tripPolicy, openDuration }).pipe(
-    Effect.provide(CircuitBreaker.layerStoreMemory())
-  )
-  const classify = classifier(options, circuit)
-  const watch: Circuit["watch"] = (self) =>
-    Effect.mapError(breaker.execute(self, { key, classify }), (error) =>
-      error instanceof CircuitBreaker.CircuitBreakerError ? rejected(options, retryAfterMsDefault) : error
-    )
+  const breaker = yield* makeBreaker(circuit.tripPolicy)
+  const watching =
+    (counts: CircuitOptions["counts"]): Circuit["watch"] =>
+    (self) =>
+      Effect.mapError(breaker.execute(self, { key, classify: classifier(options, counts) }), (error) =>
+        error instanceof CircuitBreaker.CircuitBreakerError ? rejected(options, retryAfterMsDefault) : error
+      )
   const gate = Effect.flatMap(Effect.orDie(breaker.state(key)), (state) =>
     state._tag === "Closed" ? Effect.void : Effect.fail(rejected(options, retryAfterMsOf(state)))
   )
-  yield* prober(breaker, circuit.name, board, options, watch(attempt(options, options.probe, options.deadline)))
-  return { gate, watch } satisfies Circuit
+  // Whatever way a probe fails, the dependency is not back.
+  const probe = watching(() => true)(attempt(options, options.probe, options.deadline))
+  yield* prober(breaker, circuit.name, board, options, probe)
+  return { gate, watch: watching(circuit.counts) } satisfies Circuit
 })
+
+// The breaker would replay a schedule of open times for every answered call of a ratio, which costs as much as the rest of the guard.
+// So its store is told here how long to stay open: twice as long each time it opens again, up to a bound.
+const makeBreaker = Effect.fnUntraced(function* (tripPolicy: CircuitBreaker.TripPolicy) {
+  // A store of its own: a layer that exists once would be shared by all breakers of the process.
+  const stores = yield* Layer.build(Layer.fresh(CircuitBreaker.layerStoreMemory()))
+  const store = Context.get(stores, CircuitBreaker.CircuitBreakerStore)
+  // Not all processes probe at the same moments.
+  const jitter = yield* Random.nextBetween(0.8, 1.2)
+  let openings = 0
+  const backingOff = CircuitBreaker.CircuitBreakerStore.of({
+    state: store.state,
+    admit: (key) =>
+      Effect.tap(store.admit(key), (admission) =>
+        Effect.sync(() => {
+          openings = admission.consecutiveOpenings
+        })
+      ),
+    record: (outcome) => store.record({ ...outcome, openFor: Duration.times(openFor(openings), jitter) })
+  })
+  return yield* CircuitBreaker.make({ tripPolicy, openDuration: Breaker.openMin }).pipe(
+    Effect.provideService(CircuitBreaker.CircuitBreakerStore, backingOff)
+  )
+})
+
+const openFor = (openings: number): Duration.Duration =>
+  Duration.min(Duration.times(Breaker.openMin, 2 ** Math.min(openings, 10)), Breaker.openMax)
 
 const rejected = (options: GuardOptions, retryAfterMs: number) =>
   unavailable(
@@ -208,12 +232,12 @@ const retryAfterMsOf = (state: CircuitBreaker.State) =>
   state._tag === "Open" ? Duration.toMillis(state.retryAfter) : retryAfterMsDefault
 
 /** A defect or an interruption says nothing about the dependency; a refusal says that it is up. */
-const classifier = (options: GuardOptions, circuit: CircuitOptions) => (exit: Exit.Exit<unknown, unknown>) => {
+const classifier = (options: GuardOptions, counts: CircuitOptions["counts"]) => (exit: Exit.Exit<unknown, unknown>) => {
   if (Exit.isSuccess(exit)) return CircuitBreaker.success
   const failed = exit.cause.reasons.find(Cause.isFailReason)?.error
   if (failed === undefined) return CircuitBreaker.ignored
   if (!(failed instanceof Unavailable)) return CircuitBreaker.success
-  return isFailure(options, failed) && circuit.counts(failed) ? CircuitBreaker.failure() : CircuitBreaker.ignored
+  return isFailure(options, failed) && counts(failed) ? CircuitBreaker.failure() : CircuitBreaker.ignored
 }
 
 /** Heals the circuit after each opening. It listens before any call is made, for a transition is told only once. */

@@ -174,6 +174,35 @@ describe("healing", () => {
     })
   )
 
+  guarded("rests longer each time, up to a bound: it never hammers what is down", () =>
+    Effect.gen(function* () {
+      const { alive, probes, timeOut } = yield* setUp()
+      yield* Ref.set(alive, false)
+      for (const _ of times(3)) yield* timeOut
+      const within = Effect.fnUntraced(function* (seconds: number) {
+        const before = yield* Ref.get(probes)
+        yield* TestClock.adjust(Duration.seconds(seconds))
+        return (yield* Ref.get(probes)) - before
+      })
+      // After some 1, 2 and 4 s, give or take a fifth, then every 5.
+      expect(yield* within(9)).toBe(3)
+      const later = yield* within(60)
+      expect(later).toBeGreaterThanOrEqual(9)
+      expect(later).toBeLessThanOrEqual(16)
+    })
+  )
+
+  guarded("of one circuit leaves the other as it is: failures that are no timeouts do not end a row of them", () =>
+    Effect.gen(function* () {
+      const { call, reasonOf, timeOut } = yield* setUp()
+      for (const _ of times(8)) yield* call(Effect.void)
+      for (const _ of times(2)) expect(yield* timeOut).toBe("timeout")
+      expect(yield* reasonOf(broken)).toBe("unreachable")
+      expect(yield* timeOut).toBe("timeout")
+      expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
+    })
+  )
+
   guarded("goes on probing though the probe itself is broken", () =>
     Effect.gen(function* () {
       const fixed = yield* Ref.make(false)

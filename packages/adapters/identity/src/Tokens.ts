@@ -74,7 +74,7 @@ const readPrivateKey = (directory: string): Effect.Effect<PrivateKey, KeysUnusab
   attempt("Cannot read the private key", () => readFile(privateKeyFile(directory), "utf8")).pipe(
     Effect.flatMap((text) =>
       Effect.mapError(
-        Schema.decodeUnknownEffect(PrivateKey)(text),
+        Schema.decodeEffect(PrivateKey)(text),
         () => new KeysUnusable({ message: `${privateKeyFile(directory)} is not an Ed25519 private key` })
       )
     )
