@@ -7,12 +7,12 @@ const CpuProfile = Schema.fromJsonString(
   Schema.Struct({
     nodes: Schema.Array(
       Schema.Struct({
-        id: Schema.Number,
+        id: Schema.Finite,
         callFrame: Schema.Struct({ functionName: Schema.String, url: Schema.String })
       })
     ),
-    samples: Schema.Array(Schema.Number),
-    timeDeltas: Schema.Array(Schema.Number)
+    samples: Schema.Array(Schema.Finite),
+    timeDeltas: Schema.Array(Schema.Finite)
   })
 )
 
@@ -28,7 +28,7 @@ export type Naming = ReadonlyArray<readonly [name: string, pattern: RegExp]>
 export const profileParts = (folder: string, naming: Naming): ReadonlyArray<Part> => {
   const microseconds = new Map<string, number>()
   for (const file of readdirSync(folder).filter((name) => name.endsWith(".cpuprofile"))) {
-    const profile = Schema.decodeUnknownSync(CpuProfile)(readFileSync(join(folder, file), "utf8"))
+    const profile = Schema.decodeSync(CpuProfile)(readFileSync(join(folder, file), "utf8"))
     const partOf = new Map(profile.nodes.map(({ callFrame, id }) => [id, nameOf(callFrame, naming)]))
     for (const [index, id] of profile.samples.entries()) {
       const name = partOf.get(id) ?? "other"

@@ -10,7 +10,7 @@ export interface DecodedCommand {
   readonly meta: CommandMeta
 }
 
-export type Issue = (typeof ValidationFailed.Type)["issues"][number]
+export type Issue = ValidationFailed["issues"][number]
 
 type Decode<A> = (input: unknown) => Result.Result<A, Schema.SchemaError>
 
