@@ -1,13 +1,15 @@
-// Writes what is generated from the contracts: the gRPC service. With `--check` it writes nothing and fails when something is out of
+// Writes what is generated from the contracts: the gRPC service and the GraphQL schema. With `--check` it writes nothing and fails when something is out of
 // date, naming the command that brings it up to date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
+import { printedSchema } from "../packages/flows/queries/src/graphql/Printed.ts"
 import { commandProto } from "./src/CommandProto.ts"
 
 const root = resolve(import.meta.dirname, "..")
 
 const generated: ReadonlyArray<{ readonly path: string; readonly text: string }> = [
-  { path: join(root, "packages/contracts/src/wire/holdfast.proto"), text: commandProto() }
+  { path: join(root, "packages/contracts/src/wire/holdfast.proto"), text: commandProto() },
+  { path: join(root, "packages/contracts/src/wire/schema.graphql"), text: printedSchema() }
 ]
 
 const isCurrent = ({ path, text }: (typeof generated)[number]) =>
