@@ -2,7 +2,7 @@
 // date, naming the command that brings it up to date.
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { printedSchema } from "../packages/flows/queries/src/graphql/Printed.ts"
+import { printedSchema } from "@holdfast/queries/graphql/Printed"
 import { commandProto } from "./src/CommandProto.ts"
 
 const root = resolve(import.meta.dirname, "..")
