@@ -100,13 +100,11 @@ const unavailable = (retryAfterMs: number) =>
     "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000)))
   })
 
+/** A query is part of its caller's trace; one that nobody traces makes no spans, of which a busy desk would make thousands a second. */
 const inTrace = <A>(request: IncomingMessage, effect: Effect.Effect<A>): Effect.Effect<A> => {
   const { traceparent, "x-correlation-id": correlationId } = request.headers
-  const annotated =
-    typeof correlationId === "string"
-      ? Effect.annotateLogs(Effect.annotateSpans(effect, { correlationId }), { correlationId })
-      : effect
-  if (typeof traceparent !== "string") return annotated
+  const annotated = typeof correlationId === "string" ? Effect.annotateLogs(effect, { correlationId }) : effect
+  if (typeof traceparent !== "string") return Effect.withTracerEnabled(annotated, false)
   const parent = HttpTraceContext.fromHeaders(Headers.fromInput({ traceparent }))
   return parent._tag === "Some" ? Effect.withParentSpan(annotated, parent.value) : annotated
 }
