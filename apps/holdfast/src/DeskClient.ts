@@ -1,6 +1,5 @@
 // The desk as its users see it, for the sample data and the drill: commands over REST, reads over GraphQL. Every call has a deadline, and
 // an answer of any status is an answer; only silence and garbage are not.
-import { createHash } from "node:crypto"
 import type { Role } from "@holdfast/contracts/Principal"
 import { Supervisor } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Redacted } from "effect"
@@ -10,12 +9,6 @@ export interface Person {
   readonly name: string
   readonly email: string
   readonly role: Role
-}
-
-/** Always the same id for the same key: a UUIDv8 from its SHA-256. */
-export const commandId = (key: string): string => {
-  const digest = createHash("sha256").update(key).digest("hex")
-  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-8${digest.slice(17, 20)}-${digest.slice(20, 32)}`
 }
 
 export interface Answer {

@@ -67,6 +67,7 @@ describe("a percentile", () => {
     assert.strictEqual(percentile([3, 1, 2], 1), 3)
     const hundred = Array.from({ length: 100 }, (_, index) => index)
     assert.strictEqual(percentile(hundred, 0.99), 98)
+    assert.strictEqual(percentile(hundred.slice(0, 43), 0.99), 42)
     assert.isNaN(percentile([], 0.5))
   })
 })

@@ -47,6 +47,3 @@ export const Envelope = Schema.Struct({
   event: DeskEvent
 })
 export type Envelope = typeof Envelope.Type
-
-/** In the log but not yet given a position by the relay. */
-export type UnpositionedEnvelope = Omit<Envelope, "position">

@@ -10,7 +10,7 @@ describe("a line", () => {
     expect(accepts(text)).toBe(true)
   })
 
-  it.each(["", " ", "\u0000", "a\u0000b", "a\u001bb", "a\nb", "\u007f", "a\u2028b", "\u2029"])(
+  it.each(["", " ", "\u0000", "a\u0000b", "a\u001bb", "a\nb", "\u007f", "a\u2028b", "\u2029", "a\ud83d", "\ude00b"])(
     "may not be %j",
     (text) => {
       expect(accepts(text)).toBe(false)

@@ -2,15 +2,15 @@
 import { readFileSync } from "node:fs"
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
+import { OutcomeUnknown, VersionConflict } from "../src/CommandErrors.ts"
 import { commands } from "../src/Commands.ts"
+import { CommandId, StreamVersion, TicketId } from "../src/Ids.ts"
+import { TicketNotFound } from "../src/ticket/Refusals.ts"
 import { commandOpenApi } from "../src/wire/CommandHttpApi.ts"
 import { CommandRpcs } from "../src/wire/CommandRpcs.ts"
 import { refusalSchemas, retryAfterSeconds, toProblem } from "../src/wire/Problem.ts"
 import { protoFile } from "../src/wire/ProtoFile.ts"
 import { fromProto, payloadMessages } from "../src/wire/ProtoShape.ts"
-import { CommandId, StreamVersion, TicketId } from "../src/Ids.ts"
-import { OutcomeUnknown, VersionConflict } from "../src/CommandErrors.ts"
-import { TicketNotFound } from "../src/ticket/Refusals.ts"
 
 const id = "0b2f6f4e-6c5e-4b0c-8d3c-0a1b2c3d4e5f"
 
@@ -36,7 +36,8 @@ describe("every command", () => {
 describe("OpenAPI", () => {
   const spec = commandOpenApi()
   const text = JSON.stringify(spec)
-  const isJson = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === "object" && value !== null
+  const isJson = (value: unknown): value is Readonly<Record<string, unknown>> =>
+    typeof value === "object" && value !== null
 
   it("is 3.1, and whatever it refers to is there", () => {
     expect(spec.openapi).toBe("3.1.0")
@@ -51,7 +52,9 @@ describe("OpenAPI", () => {
     expect(new Set(operations.map(({ operationId }) => operationId)).size).toBe(commands.length)
     for (const operation of operations) {
       expect(operation.security).toEqual([{ bearer: [] }])
-      expect(Object.keys(operation.responses ?? {})).toEqual(expect.arrayContaining(["200", "400", "401", "403", "409", "503"]))
+      expect(Object.keys(operation.responses ?? {})).toEqual(
+        expect.arrayContaining(["200", "400", "401", "403", "409", "503"])
+      )
       expect(JSON.stringify(operation.responses?.["503"])).toContain("application/problem+json")
     }
     expect(text).not.toMatch(/Problem_\d/)
@@ -96,7 +99,11 @@ describe("a message of protocol buffers", () => {
     const message = {
       fileId: id,
       stage: "convert",
-      outcome: { converted: { derivatives: [{ kind: "thumbnail", sha256: "a".repeat(64), sizeBytes: 0, mediaType: "image/png" }] } },
+      outcome: {
+        converted: {
+          derivatives: [{ kind: "thumbnail", sha256: "a".repeat(64), sizeBytes: 0, mediaType: "image/png" }]
+        }
+      },
       tool: { name: "sharp", version: "1" },
       durationMs: 0
     }

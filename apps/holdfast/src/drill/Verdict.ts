@@ -86,10 +86,10 @@ export const refusalsOnceOpen = (seen: Seen): ReadonlyArray<number> => {
   return open === -1 ? [] : refused.slice(open).map(({ lastedMs }) => lastedMs)
 }
 
-/** The value that at most this share of the others lies below: of fewer than a hundred, one outlier does not make the p99. */
+/** The nearest rank: the smallest value that at least this share of all do not exceed. Of fewer than a hundred, the p99 is the slowest. */
 export const percentile = (values: ReadonlyArray<number>, share: number): number => {
   const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN
 }
 
 const refusedAtOnce = (seen: Seen): Promise => {

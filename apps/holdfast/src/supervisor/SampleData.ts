@@ -2,8 +2,9 @@
 // Every command has a fixed id, so a start that was cut short goes on where it stopped and nothing is there twice.
 import { access, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { Duration, Effect, Schedule } from "effect"
-import { commandId, type Person, postCommand } from "../DeskClient.ts"
+import { type Person, postCommand } from "../DeskClient.ts"
 import { refuse } from "../Refusal.ts"
 import type { DataFolder } from "./DataFolder.ts"
 import type { Tokens } from "./Keys.ts"
@@ -20,7 +21,7 @@ interface Step {
   readonly payload: Readonly<Record<string, unknown>>
 }
 
-const idOf = (step: number): string => commandId(`sample-data:${step}`)
+const idOf = (step: number): string => deriveCommandId(`sample-data:${step}`)
 const onTicket = (step: number, rest: string) => `/v1/tickets/${idOf(step)}/${rest}`
 
 /** The number of a step is its id; a ticket's id is that of the step that opened it. */

@@ -97,21 +97,19 @@ const makeWakeups = Effect.fnUntraced(function* (config: PgClient.PgClientConfig
   return Stream.merge(shared, Stream.tick(Limits.wakeupInterval))
 })
 
-/** A connection outside the pool, closed with the scope. It never connects again by itself, so it is one session. */
-const dedicatedClient = (config: PgClient.PgClientConfig) =>
-  Effect.provide(PgClient.makeClient(config), Reactivity.layer)
+/**
+ * A connection outside the pool, closed with the scope. It never connects again by itself, so it is one session. Closing says goodbye to
+ * the server, which may be hung: nobody waits for that longer than for a check.
+ */
+const dedicatedClient = Effect.fnUntraced(function* (config: PgClient.PgClientConfig) {
+  const scope = yield* Effect.acquireRelease(Scope.make(), (own) =>
+    Effect.ignore(deadline(Leader.checkDeadline)(Scope.close(own, Exit.void)))
+  )
+  return yield* PgClient.makeClient(config).pipe(Effect.provide(Reactivity.layer), Scope.provide(scope))
+})
 
 const lead = <A, E, R>(config: PgClient.PgClientConfig, role: string, work: Effect.Effect<A, E, R>) =>
-  Effect.acquireUseRelease(
-    Scope.make(),
-    (scope) =>
-      Effect.gen(function* () {
-        const client = yield* awaitTurn(config, role).pipe(Scope.provide(scope))
-        return yield* Effect.raceFirst(work, watchSession(client, role))
-      }),
-    // Closing says goodbye to the server, which may be hung.
-    (scope) => Effect.ignore(deadline(Leader.checkDeadline)(Scope.close(scope, Exit.void)))
-  )
+  Effect.scoped(Effect.flatMap(awaitTurn(config, role), (client) => Effect.raceFirst(work, watchSession(client, role))))
 
 /** Tried again and again rather than waited for in the server: a waiting session would look alive while its server hangs. */
 const awaitTurn = Effect.fnUntraced(function* (config: PgClient.PgClientConfig, role: string) {

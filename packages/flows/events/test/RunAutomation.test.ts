@@ -6,9 +6,10 @@ import type { Envelope } from "@holdfast/contracts/Envelope"
 import { MessageId, PrincipalId, StreamVersion, TicketId } from "@holdfast/contracts/Ids"
 import { TicketNotFound } from "@holdfast/contracts/ticket/Refusals"
 import { CommandBus, type IssuedCommand } from "@holdfast/contracts/wire/CommandBus"
+import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { sequence } from "@holdfast/testkit/Envelopes"
 import { Effect, Option } from "effect"
-import { derivedId, runAutomation } from "../src/consumers/RunAutomation.ts"
+import { runAutomation } from "../src/consumers/RunAutomation.ts"
 
 const rules = [
   {
@@ -69,7 +70,7 @@ describe("RunAutomation", () => {
         {
           principal: { id: PrincipalId.make("automation"), role: "service" },
           meta: {
-            commandId: derivedId(`${envelope.eventId}/printers/0`),
+            commandId: deriveCommandId(`${envelope.eventId}/printers/0`),
             correlationId: envelope.correlationId
           },
           command: {
@@ -111,10 +112,4 @@ describe("RunAutomation", () => {
       assert.strictEqual(outcome._tag === "Failure" ? outcome.failure._tag : outcome._tag, "Unavailable")
     })
   )
-
-  it("derives a UUIDv8 from the key alone", () => {
-    assert.match(derivedId("one"), /^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
-    assert.strictEqual(derivedId("one"), derivedId("one"))
-    assert.notStrictEqual(derivedId("one"), derivedId("two"))
-  })
 })

@@ -28,7 +28,7 @@ export interface Prepared {
   readonly plans: Map<string, PlannedSelection>
 }
 
-export type Asked = { readonly text: string } | { readonly errors: ReadonlyArray<GraphQLError> }
+type Asked = { readonly text: string } | { readonly errors: ReadonlyArray<GraphQLError> }
 
 const validationErrorsMax = 20
 
