@@ -86,7 +86,7 @@ const makeWakeups = Effect.fnUntraced(function* (config: PgClient.PgClientConfig
     Effect.gen(function* () {
       const client = yield* dedicatedClient(config)
       return Stream.fromQueue(yield* client.listen("holdfast_position"))
-    })
+    }).pipe(releasedInTime)
   ).pipe(
     Stream.tapError((error) => Effect.logDebug("listening for positions broke off, it is tried again", error)),
     Stream.retry(Schedule.spaced(Limits.listenRetryDelay)),
@@ -97,19 +97,25 @@ const makeWakeups = Effect.fnUntraced(function* (config: PgClient.PgClientConfig
   return Stream.merge(shared, Stream.tick(Limits.wakeupInterval))
 })
 
-/**
- * A connection outside the pool, closed with the scope. It never connects again by itself, so it is one session. Closing says goodbye to
- * the server, which may be hung: nobody waits for that longer than for a check.
- */
-const dedicatedClient = Effect.fnUntraced(function* (config: PgClient.PgClientConfig) {
+/** A connection outside the pool, closed with the scope. It never connects again by itself, so it is one session. */
+const dedicatedClient = (config: PgClient.PgClientConfig) =>
+  Effect.provide(PgClient.makeClient(config), Reactivity.layer)
+
+/** Closing a session says goodbye to the server, which may be hung: nobody waits for that longer than for a check. */
+const releasedInTime = Effect.fnUntraced(function* <A, E, R>(acquire: Effect.Effect<A, E, R>) {
   const scope = yield* Effect.acquireRelease(Scope.make(), (own) =>
     Effect.ignore(deadline(Leader.checkDeadline)(Scope.close(own, Exit.void)))
   )
-  return yield* PgClient.makeClient(config).pipe(Effect.provide(Reactivity.layer), Scope.provide(scope))
+  return yield* Scope.provide(acquire, scope)
 })
 
 const lead = <A, E, R>(config: PgClient.PgClientConfig, role: string, work: Effect.Effect<A, E, R>) =>
-  Effect.scoped(Effect.flatMap(awaitTurn(config, role), (client) => Effect.raceFirst(work, watchSession(client, role))))
+  Effect.scoped(
+    Effect.gen(function* () {
+      const client = yield* releasedInTime(awaitTurn(config, role))
+      return yield* Effect.raceFirst(work, watchSession(client, role))
+    })
+  )
 
 /** Tried again and again rather than waited for in the server: a waiting session would look alive while its server hangs. */
 const awaitTurn = Effect.fnUntraced(function* (config: PgClient.PgClientConfig, role: string) {
