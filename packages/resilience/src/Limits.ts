@@ -23,8 +23,6 @@ export const Commands = {
   /** Removed by one statement once their time is over: a short lock each. Receipts. */
   receiptSweepMax: 1000,
   receiptSweepInterval: Duration.minutes(10),
-  /** Ticket numbers kept at hand, so that opening one needs no extra round trip: two full batches. What a crash loses. */
-  numberStock: 64,
   perPrincipalPerMinuteMax: 1200
 } as const
 
@@ -352,6 +350,9 @@ export const Queries = {
   volumeHoursMax: 24 * 31,
   /** Parsed and validated documents kept, and documents registered by their hash. */
   documentsKeptMax: 1_000,
+  /** Plans kept per document, one for each set of variables; and how long the variables of a kept plan may be. */
+  plansKeptMax: 16,
+  planKeyLengthMax: 1_024,
   /** How long `atLeastVersion` waits, and how often it looks. */
   versionWait: Duration.seconds(2),
   versionPoll: Duration.millis(50),

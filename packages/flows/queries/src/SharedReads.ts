@@ -1,37 +1,42 @@
-// Equal questions asked at the same moment share one read. Whoever asks while a read is under way gets the answer of the next one, which
-// begins after they asked: sharing never makes an answer older than the question.
+// Equal questions asked at the same moment share one read. A read begins once everything that has arrived was looked at, and whoever asks
+// after it has begun gets the answer of the next one: sharing never makes an answer older than the question.
 
-interface UnderWay<A> {
-  readonly running: Promise<A>
+interface Line<A> {
+  /** Settles when the latest read that has begun has ended, however it ended. */
+  last: Promise<unknown>
+  /** Asked for, and not begun: whoever asks now shares it. */
   next: Promise<A> | null
 }
 
 export class SharedReads<A> {
-  readonly #underWay = new Map<string, UnderWay<A>>()
+  readonly #lines = new Map<string, Line<A>>()
 
   /** Bounded by the questions under way. */
   read(key: string, ask: () => Promise<A>): Promise<A> {
-    const underWay = this.#underWay.get(key)
-    if (underWay === undefined) return this.#start(key, ask)
-    if (underWay.next === null) {
-      const next = underWay.running.then(
-        () => this.#start(key, ask),
-        () => this.#start(key, ask)
-      )
-      underWay.next = next
-      return next
+    let line = this.#lines.get(key)
+    if (line === undefined) {
+      line = { last: Promise.resolve(), next: null }
+      this.#lines.set(key, line)
     }
-    return underWay.next
+    line.next ??= this.#readNext(key, line, ask)
+    return line.next
   }
 
-  #start(key: string, ask: () => Promise<A>): Promise<A> {
-    const running = ask()
-    const mine: UnderWay<A> = { running, next: null }
-    this.#underWay.set(key, mine)
-    const end = () => {
-      if (mine.next === null) this.#underWay.delete(key)
+  async #readNext(key: string, line: Line<A>, ask: () => Promise<A>): Promise<A> {
+    await line.last
+    await arrivedLookedAt()
+    line.next = null
+    try {
+      const reading = ask()
+      line.last = reading.then(nothing, nothing)
+      return await reading
+    } finally {
+      if (line.next === null) this.#lines.delete(key)
     }
-    running.then(end, end)
-    return running
   }
 }
+
+const nothing = () => {}
+
+/** Requests that this process has received and not looked at yet come before what an immediate runs. */
+const arrivedLookedAt = () => new Promise<void>((done) => setImmediate(done))

@@ -24,11 +24,9 @@ export interface Prepared {
   readonly document: DocumentNode
   readonly introspects: boolean
   readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>
-  /** Plans of operations without variables, by name. */
-  readonly plans: Map<string, PlannedSelection>
+  /** By name and variables, so that what clients ask again and again is planned once. */
+  readonly plans: Kept<PlannedSelection>
 }
-
-type Asked = { readonly text: string } | { readonly errors: ReadonlyArray<GraphQLError> }
 
 const validationErrorsMax = 20
 
@@ -69,7 +67,7 @@ const prepareNew = (text: string): Prepared | ReadonlyArray<GraphQLError> => {
     document,
     introspects: measured.introspects,
     fragments: new Map(fragments.map((fragment) => [fragment.name.value, fragment])),
-    plans: new Map()
+    plans: new Kept(Queries.plansKeptMax)
   }
 }
 
@@ -94,9 +92,8 @@ export const planFor = (
 ): Planned | ReadonlyArray<GraphQLError> => {
   const operation = operationOf(prepared.document, operationName)
   if (operation instanceof GraphQLError) return [operation]
-  const name = operation.name?.value ?? ""
-  const hasVariables = (operation.variableDefinitions?.length ?? 0) > 0
-  const held = hasVariables ? undefined : prepared.plans.get(name)
+  const key = JSON.stringify([operation.name?.value, operation.variableDefinitions?.length === 0 ? null : variables])
+  const held = prepared.plans.get(key)
   if (held !== undefined) return { plan: held }
   const values = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
     maxErrors: validationErrorsMax,
@@ -109,7 +106,7 @@ export const planFor = (
   if ("fields" in plan === false) return plan
   if (costOf(plan) > Queries.costMax)
     return [tooCostly(`This may answer with more than ${Queries.costMax} objects; ask for smaller pages.`)]
-  if (!hasVariables) prepared.plans.set(name, plan)
+  if (key.length <= Queries.planKeyLengthMax) prepared.plans.set(key, plan)
   return { plan }
 }
 

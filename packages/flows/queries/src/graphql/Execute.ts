@@ -3,17 +3,17 @@
 import type { Principal } from "@holdfast/contracts/Principal"
 import { isStaff } from "@holdfast/contracts/Principal"
 import { GraphqlExecutor, type GraphqlRequest } from "@holdfast/contracts/wire/GraphqlExecutor"
-import type { TicketPage } from "@holdfast/database/ReadTables"
 import { Queries } from "@holdfast/resilience/Limits"
-import { Context, Duration, Effect, Layer, Metric, Option, type Tracer } from "effect"
+import { Context, Duration, Effect, Layer, Metric, Option } from "effect"
 import { type ExecutionResult, execute, GraphQLError } from "graphql"
 import { type Answer, Reads } from "../Reads.ts"
 import { SharedReads } from "../SharedReads.ts"
 import { Documents, type Prepared, planFor } from "./Documents.ts"
 import { forbidden, isInternal, toPublic } from "./Errors.ts"
 import { type PlannedSelection, runPlan } from "./Plan.ts"
-import { type Downloads, RequestContext } from "./RequestContext.ts"
+import { type Downloads, type Environment, RequestContext } from "./RequestContext.ts"
 import { schema } from "./Schema.ts"
+import type { TicketConnection } from "./TicketConnection.ts"
 import { Waiters } from "./Waiters.ts"
 
 export interface QueryRequest {
@@ -30,10 +30,17 @@ export interface Executed {
   readonly response: Readonly<Record<string, unknown>>
 }
 
+type LogAnnotations = Readonly<Record<string, string>>
+
 /** Runs requests; the process's one, so that what is parsed and read can be shared. */
 export class QueryExecutor extends Context.Service<
   QueryExecutor,
-  { readonly execute: (viewer: Principal, request: QueryRequest) => Effect.Effect<Executed> }
+  {
+    /** In the trace of whoever runs it. */
+    readonly execute: (viewer: Principal, request: QueryRequest) => Effect.Effect<Executed>
+    /** The same for a request that nobody traces, of which a busy desk has thousands a second. */
+    readonly answer: (viewer: Principal, request: QueryRequest, annotations: LogAnnotations) => Promise<Executed>
+  }
 >()("@holdfast/queries/QueryExecutor") {}
 
 const duration = Metric.histogram("holdfast_query_duration_ms", {
@@ -64,39 +71,42 @@ export const layer = (options: ExecutorOptions) =>
       const documents = new Documents()
       const shared = {
         reads,
-        pages: new SharedReads<Answer<TicketPage>>(),
+        pages: new SharedReads<Answer<TicketConnection>>(),
         downloads: options.downloads,
         waiters: new Waiters()
       }
-      const contextFor = (viewer: Principal, span: Option.Option<Tracer.AnySpan>) => {
-        const runPromise = Effect.runPromiseWith(services)
-        const run = Option.match(span, {
-          onNone:
-            () =>
-            <A, E>(effect: Effect.Effect<A, E>) =>
-              runPromise(effect),
-          onSome:
-            (parent) =>
-            <A, E>(effect: Effect.Effect<A, E>) =>
-              runPromise(Effect.withParentSpan(effect, parent))
-        })
-        return new RequestContext(viewer, { ...shared, run })
+      const runPromise = Effect.runPromiseWith(services)
+      const run = async (viewer: Principal, request: QueryRequest, read: Environment["run"]): Promise<Outcome> => {
+        const startedAt = performance.now()
+        const context = new RequestContext(viewer, { ...shared, run: read })
+        const outcome = await inTime(executeIn(documents, context, request))
+        const source = "errors" in outcome.executed.response ? "error" : (context.freshness?.source ?? "none")
+        measured[source].updateUnsafe(performance.now() - startedAt, services)
+        return outcome
       }
+      const untraced: Environment["run"] = (effect) => runPromise(Effect.withTracerEnabled(effect, false))
       return QueryExecutor.of({
+        answer: async (viewer, request, annotations) => {
+          const { executed, internal } = await run(viewer, request, untraced)
+          if (internal.length > 0) await runPromise(Effect.annotateLogs(logged(internal), annotations))
+          return executed
+        },
         execute: Effect.fn("QueryExecutor.execute")(function* (viewer, request) {
-          const context = contextFor(viewer, yield* Effect.option(Effect.currentSpan))
-          const startedAt = performance.now()
-          const { executed, internal } = yield* Effect.promise(() => executeIn(documents, context, request)).pipe(
-            Effect.timeoutOrElse({ duration: Queries.requestDeadline, orElse: () => Effect.succeed(tookTooLong) })
-          )
-          for (const error of internal) yield* Effect.logError("a query failed", error.originalError ?? error)
-          const outcome = "errors" in executed.response ? "error" : (context.freshness?.source ?? "none")
-          yield* Metric.update(measured[outcome], performance.now() - startedAt)
+          const span = yield* Effect.option(Effect.currentSpan)
+          const traced: Environment["run"] = (effect) =>
+            runPromise(Option.isNone(span) ? effect : Effect.withParentSpan(effect, span.value))
+          const { executed, internal } = yield* Effect.promise(() => run(viewer, request, traced))
+          yield* logged(internal)
           return executed
         })
       })
     })
   )
+
+const logged = (internal: ReadonlyArray<GraphQLError>) =>
+  Effect.forEach(internal, (error) => Effect.logError("a query failed", error.originalError ?? error), {
+    discard: true
+  })
 
 /** What the realtime gateway asks. */
 export const graphqlExecutor = Layer.effect(
@@ -141,6 +151,18 @@ const tookTooLong: Outcome = {
     }
   },
   internal: []
+}
+
+const inTime = async (outcome: Promise<Outcome>): Promise<Outcome> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<Outcome>((done) => {
+    timer = setTimeout(() => done(tookTooLong), Duration.toMillis(Queries.requestDeadline))
+  })
+  try {
+    return await Promise.race([outcome, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 const executeIn = async (documents: Documents, context: RequestContext, request: QueryRequest): Promise<Outcome> => {

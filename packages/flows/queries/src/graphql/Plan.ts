@@ -21,7 +21,9 @@ import {
   type SelectionNode,
   type SelectionSetNode
 } from "graphql"
+import type { JsonText } from "./JsonText.ts"
 import type { RequestContext } from "./RequestContext.ts"
+import { Shared } from "./Shared.ts"
 
 type Variables = NonNullable<Parameters<typeof getArgumentValues>[2]>
 type Source = Readonly<Record<string, unknown>>
@@ -40,6 +42,8 @@ interface PlannedField {
 export interface PlannedSelection {
   readonly typeName: string
   readonly fields: ReadonlyArray<PlannedField>
+  /** Nothing below is resolved: what it makes of a source depends on that source alone. */
+  readonly isPlain: boolean
 }
 
 /** This way leads no further: the reference executor has to say why. */
@@ -62,7 +66,10 @@ const planSelection = (
   const byKey = new Map<string, Array<FieldNode>>()
   for (const set of sets) collect(set, fragments, variables, byKey)
   const fields = [...byKey].map(([key, nodes]) => planField(type, key, nodes, fragments, variables))
-  return { typeName: type.name, fields }
+  const isPlain = fields.every(
+    ({ name, resolve, selection }) => (resolve === null || name === typeName) && (selection?.isPlain ?? true)
+  )
+  return { typeName: type.name, fields, isPlain }
 }
 
 /** There are no interfaces and unions, so a fragment that is valid here always applies. */
@@ -108,7 +115,7 @@ const planField = (
   const name = node?.name.value ?? ""
   const field = type.getFields()[name]
   if (node === undefined || field === undefined)
-    return { ...typeNameField, key, resolve: name === "__typename" ? () => type.name : giveUp }
+    return { ...typeNameField, key, name, resolve: name === typeName ? () => type.name : giveUp }
   const bare = getNullableType(field.type)
   const named = getNamedType(field.type)
   const sets = nodes.flatMap(({ selectionSet }) => selectionSet ?? [])
@@ -127,7 +134,8 @@ const noArguments: Source = {}
 const giveUp = () => {
   throw new GaveUp()
 }
-const typeNameField = { name: "", args: noArguments, nonNull: true, list: null, selection: null }
+const typeName = "__typename"
+const typeNameField = { args: noArguments, nonNull: true, list: null, selection: null }
 
 /** Resolvers of this schema take no `info`: a plan has none. */
 const resolverOf = ({ resolve }: GraphQLField<unknown, unknown>): Resolver | null =>
@@ -150,7 +158,7 @@ export const costOf = (selection: PlannedSelection, times = 1): number => {
 /** The data of an answer; rejects with whatever went wrong. */
 export const runPlan = async (selection: PlannedSelection, context: RequestContext): Promise<Source> => {
   const run: Run = { context, pending: [], failure: null }
-  const data = runSelection(selection, {}, run)
+  const data = runSelection(selection, {}, run, true)
   while (run.pending.length > 0) await Promise.all(run.pending.splice(0))
   if (run.failure !== null) throw run.failure.error
   return data
@@ -163,24 +171,38 @@ interface Run {
   failure: { readonly error: unknown } | null
 }
 
-const runSelection = (selection: PlannedSelection, source: Source, run: Run): Source => {
+const runSelection = (selection: PlannedSelection, source: Source, run: Run, isRoot = false): Source => {
   const data: Record<string, unknown> = {}
   for (const field of selection.fields) {
     const value = field.resolve === null ? source[field.name] : field.resolve(source, field.args, run.context)
     if (value instanceof Promise) {
       data[field.key] = null
-      run.pending.push(later(value, field, data, run))
+      run.pending.push(later(value, field, data, run, isRoot))
     } else data[field.key] = complete(field, value, run)
   }
   return data
 }
 
-const later = async (promise: Promise<unknown>, field: PlannedField, data: Record<string, unknown>, run: Run) => {
+const later = async (
+  promise: Promise<unknown>,
+  field: PlannedField,
+  data: Record<string, unknown>,
+  run: Run,
+  isRoot: boolean
+) => {
   try {
-    data[field.key] = complete(field, await promise, run)
+    const value = await promise
+    data[field.key] = (isRoot ? sharedText(field, value, run) : null) ?? complete(field, value, run)
   } catch (error) {
     run.failure ??= { error }
   }
+}
+
+/** Without a resolver below, every reader of this very object is shown the same. */
+const sharedText = (field: PlannedField, value: unknown, run: Run): JsonText | null => {
+  const { selection } = field
+  if (!(value instanceof Shared) || selection === null || !selection.isPlain) return null
+  return value.textFor(selection, () => complete(field, value, run))
 }
 
 const complete = (field: PlannedField, value: unknown, run: Run): unknown => {

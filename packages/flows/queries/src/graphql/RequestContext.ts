@@ -7,7 +7,6 @@ import type {
   ConversationRequest,
   FileJson,
   Reader,
-  TicketPage,
   TicketPageRequest,
   TicketRecord
 } from "@holdfast/database/ReadTables"
@@ -17,6 +16,7 @@ import type { Effect, Redacted } from "effect"
 import { type Answer, type ReadsShape, ReadUnavailable } from "../Reads.ts"
 import type { SharedReads } from "../SharedReads.ts"
 import { readUnavailable } from "./Errors.ts"
+import { TicketConnection } from "./TicketConnection.ts"
 import type { Waiters } from "./Waiters.ts"
 
 export interface Downloads {
@@ -26,7 +26,7 @@ export interface Downloads {
 
 export interface Environment {
   readonly reads: ReadsShape
-  readonly pages: SharedReads<Answer<TicketPage>>
+  readonly pages: SharedReads<Answer<TicketConnection>>
   readonly downloads: Downloads | null
   readonly waiters: Waiters
   /** Runs an effect as part of this request's trace. */
@@ -68,11 +68,15 @@ export class RequestContext {
     return this.#note(await this.environment.run(effect).catch(asGraphqlError))
   }
 
-  page(request: Omit<TicketPageRequest, "reader">): Promise<TicketPage> {
-    const { environment, reader } = this
+  page(request: Omit<TicketPageRequest, "reader">): Promise<TicketConnection> {
+    const { environment, reader, viewer } = this
+    // Who has the same key is shown the same.
     const whose = reader.isStaff && request.list !== "mine" ? "staff" : reader.id
     const key = JSON.stringify([whose, reader.isStaff, request])
-    const ask = () => environment.run(environment.reads.tickets({ ...request, reader }))
+    const ask = async () => {
+      const answer = await environment.run(environment.reads.tickets({ ...request, reader }))
+      return { ...answer, value: new TicketConnection(viewer, request, answer.value) }
+    }
     return environment.pages.read(key, ask).then((answer) => this.#note(answer), asGraphqlError)
   }
 

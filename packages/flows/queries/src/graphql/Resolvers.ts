@@ -10,14 +10,8 @@ import { mayReadAnalytics } from "@holdfast/domain/Permissions"
 import { highlight, wordsOf } from "@holdfast/domain/ticket/SearchWords"
 import { Queries } from "@holdfast/resilience/Limits"
 import { Duration, Schema } from "effect"
-import {
-  messageCursor,
-  parseMessageCursor,
-  parseSearchCursor,
-  parseTicketCursor,
-  searchCursor,
-  ticketCursor
-} from "./Cursors.ts"
+import { connection } from "./Connection.ts"
+import { messageCursor, parseMessageCursor, parseSearchCursor, parseTicketCursor, searchCursor } from "./Cursors.ts"
 import { badInput, forbidden, versionNotReached } from "./Errors.ts"
 import { type AttachmentNode, mayReadFile, mayReadTicket, messageNode, type TicketNode, ticketNode } from "./Nodes.ts"
 import type { RequestContext } from "./RequestContext.ts"
@@ -35,22 +29,6 @@ const pageSize = (first: number | null): number => {
   return size >= 0 && size <= Queries.pageMax ? size : badInput(`first must be from 0 to ${Queries.pageMax}.`)
 }
 
-interface Edge<A> {
-  readonly cursor: string
-  readonly node: A
-}
-
-const connection = <A>(edges: ReadonlyArray<Edge<A>>, hasNextPage: boolean, hasPreviousPage: boolean) => ({
-  edges,
-  nodes: edges.map(({ node }) => node),
-  pageInfo: {
-    hasNextPage,
-    hasPreviousPage,
-    startCursor: edges[0]?.cursor ?? null,
-    endCursor: edges.at(-1)?.cursor ?? null
-  }
-})
-
 export const instant = (value: unknown): string => {
   const valid = typeof value === "string" && /^\d{4}-\d{2}-\d{2}T[\d:.]+(Z|[+-]\d{2}:\d{2})$/.test(value)
   return valid && !Number.isNaN(Date.parse(value)) ? value : badInput("A DateTime is an ISO 8601 instant.")
@@ -63,23 +41,18 @@ export const me = (_: unknown, __: unknown, { viewer }: RequestContext) => ({
   email: viewer.email ?? null
 })
 
-export const tickets = async (
+export const tickets = (
   _: unknown,
   { after, first, list }: PageArguments & { readonly list: TicketListName },
   context: RequestContext
 ) => {
   const cursor = after == null ? null : parseTicketCursor(after)
-  const page = await context.page({ list, first: pageSize(first), after: cursor, withCount: false })
-  const edges = page.tickets.flatMap((record) => {
-    const node = ticketNode(context.viewer, record)
-    return node === null ? [] : [{ cursor: ticketCursor({ id: node.id, updatedMs: Date.parse(node.updatedAt) }), node }]
-  })
-  return { ...connection(edges, page.hasNextPage, cursor !== null), list }
+  return context.page({ list, first: pageSize(first), after: cursor, withCount: false })
 }
 
 /** Counted only when asked for. */
 export const totalCount = async ({ list }: { readonly list: TicketListName }, _: unknown, context: RequestContext) =>
-  (await context.page({ list, first: 0, after: null, withCount: true })).totalCount
+  (await context.page({ list, first: 0, after: null, withCount: true })).counted
 
 export const ticket = async (
   _: unknown,

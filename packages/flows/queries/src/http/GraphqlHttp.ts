@@ -4,9 +4,10 @@ import { IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Identity } from "@holdfast/identity/Identity"
 import { Queries } from "@holdfast/resilience/Limits"
-import { Effect, Redacted } from "effect"
+import { Effect, Exit, Fiber, Redacted } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
-import { QueryExecutor } from "../graphql/Execute.ts"
+import { type Executed, QueryExecutor, type QueryRequest } from "../graphql/Execute.ts"
+import { encodeResponse } from "../graphql/JsonText.ts"
 import { type AnswerType, json, negotiate } from "./Negotiate.ts"
 import { fromBody, fromQueryString, type Parsed } from "./Parameters.ts"
 
@@ -23,10 +24,10 @@ export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOpti
   const identity = yield* Identity
   const services = yield* Effect.context<never>()
   const runPromise = Effect.runPromiseWith(services)
+  const runFork = Effect.runForkWith(services)
   let underWay = 0
 
-  /** The principal, or why there is none. */
-  const principalOf = (request: IncomingMessage): Effect.Effect<Principal | HttpAnswer> => {
+  const verified = (request: IncomingMessage): Effect.Effect<Principal | HttpAnswer> => {
     const token = bearerOf(request.headers.authorization)
     if (token === null) return Effect.succeed(unauthenticated)
     return identity.verify(Redacted.make(token)).pipe(
@@ -38,17 +39,31 @@ export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOpti
     )
   }
 
+  /** The principal, or why there is none; at once for a token that is known. */
+  const principalOf = (request: IncomingMessage): Principal | HttpAnswer | Promise<Principal | HttpAnswer> => {
+    const fiber = runFork(Effect.withTracerEnabled(verified(request), false))
+    const exit = fiber.pollUnsafe()
+    return exit !== undefined && Exit.isSuccess(exit) ? exit.value : Effect.runPromise(Fiber.join(fiber))
+  }
+
+  /** A query is part of its caller's trace; one that nobody traces makes no spans. */
+  const execute = (request: IncomingMessage, principal: Principal, asked: QueryRequest): Promise<Executed> => {
+    const { traceparent, "x-correlation-id": correlationId } = request.headers
+    const annotations = typeof correlationId === "string" ? { correlationId } : {}
+    if (typeof traceparent !== "string") return executor.answer(principal, asked, annotations)
+    const parent = HttpTraceContext.fromHeaders(Headers.fromInput({ traceparent }))
+    const run = Effect.annotateLogs(executor.execute(principal, asked), annotations)
+    return runPromise(parent._tag === "Some" ? Effect.withParentSpan(run, parent.value) : run)
+  }
+
   const answer = async (request: IncomingMessage, type: AnswerType): Promise<HttpAnswer> => {
     const parsed = await parametersOf(request)
-    const run = Effect.gen(function* () {
-      const principal = yield* principalOf(request)
-      if ("status" in principal) return principal
-      if (typeof parsed === "string") return refusal(400, "BAD_REQUEST", parsed)
-      if ("status" in parsed) return parsed
-      const { response, wasRun } = yield* executor.execute(principal, parsed)
-      return { status: wasRun || type === json ? 200 : 400, body: response } satisfies HttpAnswer
-    })
-    return runPromise(inTrace(request, run))
+    const principal = await principalOf(request)
+    if ("status" in principal) return principal
+    if (typeof parsed === "string") return refusal(400, "BAD_REQUEST", parsed)
+    if ("status" in parsed) return parsed
+    const { response, wasRun } = await execute(request, principal, parsed)
+    return { status: wasRun || type === json ? 200 : 400, body: response }
   }
 
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
@@ -100,15 +115,6 @@ const unavailable = (retryAfterMs: number) =>
     "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000)))
   })
 
-/** A query is part of its caller's trace; one that nobody traces makes no spans, of which a busy desk would make thousands a second. */
-const inTrace = <A>(request: IncomingMessage, effect: Effect.Effect<A>): Effect.Effect<A> => {
-  const { traceparent, "x-correlation-id": correlationId } = request.headers
-  const annotated = typeof correlationId === "string" ? Effect.annotateLogs(effect, { correlationId }) : effect
-  if (typeof traceparent !== "string") return Effect.withTracerEnabled(annotated, false)
-  const parent = HttpTraceContext.fromHeaders(Headers.fromInput({ traceparent }))
-  return parent._tag === "Some" ? Effect.withParentSpan(annotated, parent.value) : annotated
-}
-
 const allowOrigin = ({ allowedOrigins }: GraphqlHttpOptions, request: IncomingMessage, response: ServerResponse) => {
   const { origin } = request.headers
   if (origin === undefined || !allowedOrigins.includes(origin)) return
@@ -153,7 +159,7 @@ const bodyOf = (request: IncomingMessage): Promise<string | null> =>
 
 const send = (response: ServerResponse, type: AnswerType, { body, headers, status }: HttpAnswer) => {
   if (response.destroyed || response.headersSent) return
-  const text = JSON.stringify(body)
+  const text = encodeResponse(body)
   response.writeHead(status, {
     "content-type": `${type}; charset=utf-8`,
     "content-length": Buffer.byteLength(text),
