@@ -2,6 +2,8 @@
 // one commandId happens once.
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
+import { createRequire } from "node:module"
+import { dirname, join } from "node:path"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { expect, it } from "@effect/vitest"
@@ -123,6 +125,55 @@ const rpcOver = (protocol: "http" | "ws") =>
           )
     )
   ).pipe(Layer.provide(RpcSerialization.layerNdjson))
+
+/** A request as any program could write it, with the payload as given; the exit as it came. */
+const handMade = (protocol: "http" | "ws", tag: string, payload: unknown, token = agent) =>
+  Effect.flatMap(Ports, ({ http }) => {
+    const headers = [["authorization", `Bearer ${token}`]]
+    const line = `${JSON.stringify({ _tag: "Request", id: "1", tag, payload, headers })}\n`
+    const sent = protocol === "http" ? overHttp(http, line) : overSocket(http, line)
+    return Effect.map(sent, (lines) => {
+      const messages = lines
+        .trim()
+        .split("\n")
+        .map((text) => Schema.decodeUnknownSync(ServerMessage)(JSON.parse(text)))
+      return messages.find(({ _tag }) => _tag === "Exit")?.exit
+    })
+  })
+
+const ServerMessage = Schema.Struct({ _tag: Schema.String, exit: Schema.optionalKey(Schema.Unknown) })
+
+const RefusedExit = Schema.Struct({
+  _tag: Schema.Literal("Failure"),
+  cause: Schema.Tuple([
+    Schema.Struct({
+      _tag: Schema.Literal("Fail"),
+      error: Schema.Struct({
+        _tag: Schema.Literal("ValidationFailed"),
+        issues: Schema.Array(Schema.Struct({ path: Schema.String, message: Schema.NonEmptyString }))
+      })
+    })
+  ])
+})
+
+const overHttp = (port: number, line: string) =>
+  Effect.promise(async () => {
+    const headers = { "content-type": "application/ndjson" }
+    const response = await fetch(`http://127.0.0.1:${port}/rpc`, { method: "POST", headers, body: line })
+    return response.text()
+  })
+
+const overSocket = (port: number, line: string) =>
+  Effect.callback<string>((resume) => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/rpc/ws`)
+    socket.binaryType = "arraybuffer"
+    socket.onopen = () => socket.send(line)
+    socket.onmessage = ({ data }) => {
+      resume(Effect.succeed(data instanceof ArrayBuffer ? new TextDecoder().decode(data) : String(data)))
+      socket.close()
+    }
+    socket.onerror = () => resume(Effect.die("the socket broke"))
+  })
 
 const authorization = { headers: { authorization: `Bearer ${agent}` } }
 
@@ -286,7 +337,64 @@ it.layer(desk, { excludeTestServices: true, timeout: 30_000 })("commands", (it) 
     }).pipe(Effect.provide(rpcOver("ws")), Effect.scoped)
   )
 
-  it.effect("gRPC has health and reflection", () =>
+  for (const protocol of ["http", "ws"] as const) {
+    it.effect(`a hand-made RPC payload is refused naming everything that is wrong with it (${protocol})`, () =>
+      Effect.gen(function* () {
+        const meta = { commandId: randomUUID() }
+        const refused = (tag: string, payload: unknown) =>
+          Effect.map(handMade(protocol, tag, payload), (exit) => Schema.decodeUnknownSync(RefusedExit)(exit).cause)
+        const pathsOf = (tag: string, payload: unknown) =>
+          Effect.map(refused(tag, payload), ([{ error }]) => error.issues.map(({ path }) => path).toSorted())
+        expect(yield* pathsOf("OpenTicket", { subject: "", boy: "x", meta })).toEqual([
+          "body",
+          "boy",
+          "subject",
+          "subject"
+        ])
+        expect(yield* pathsOf("OpenTicket", ticket)).toEqual(["commandId"])
+        expect(yield* pathsOf("OpenTicket", { ...ticket, meta: { commandId: "x", version: 1 } })).toEqual([
+          "commandId",
+          "version"
+        ])
+        expect(yield* pathsOf("ClaimTicket", { ticketId: 7, meta })).toEqual(["ticketId"])
+        for (const payload of [null, "x", [], 7]) expect(yield* pathsOf("OpenTicket", payload)).toContain("")
+        for (const { name } of commands) expect(yield* pathsOf(name, {})).toContain("commandId")
+      })
+    )
+
+    it.effect(`an RPC that nobody may call with this token says so, whatever its payload (${protocol})`, () =>
+      Effect.gen(function* () {
+        const exit = yield* handMade(protocol, "OpenTicket", {}, "nobody")
+        expect(exit).toMatchObject({ _tag: "Failure", cause: [{ _tag: "Fail", error: { _tag: "Unauthenticated" } }] })
+      })
+    )
+  }
+
+  it.effect("gRPC reflection lists the services", () =>
+    Effect.gen(function* () {
+      const { grpc: port } = yield* Ports
+      const folder = dirname(createRequire(import.meta.url).resolve("@grpc/reflection/package.json"))
+      const definition = loadSync(join(folder, "build/proto/grpc/reflection/v1/reflection.proto"))[
+        "grpc.reflection.v1.ServerReflection"
+      ]
+      if (definition === undefined || "format" in definition) return yield* Effect.die("no reflection service")
+      const Client = grpc.makeClientConstructor(definition, "ServerReflection")
+      const client = new Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure())
+      const answer = yield* Effect.callback<unknown, Error>((resume) => {
+        const open: unknown = Reflect.get(client, "ServerReflectionInfo")
+        if (typeof open !== "function") return resume(Effect.die("no method ServerReflectionInfo"))
+        const stream: grpc.ClientDuplexStream<object, unknown> = open.call(client)
+        stream.once("data", (data) => resume(Effect.succeed(data)))
+        stream.once("error", (error) => resume(Effect.fail(error)))
+        stream.write({ listServices: "" })
+      }).pipe(Effect.ensuring(Effect.sync(() => client.close())))
+      expect(answer).toMatchObject({
+        listServicesResponse: { service: expect.arrayContaining([{ name: "holdfast.v1.Commands" }]) }
+      })
+    })
+  )
+
+  it.effect("gRPC has health", () =>
     Effect.gen(function* () {
       const { grpc: port } = yield* Ports
       const health = yield* Effect.promise(() => import("grpc-health-check"))

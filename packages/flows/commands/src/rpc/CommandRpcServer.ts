@@ -1,23 +1,16 @@
-// Typed remote procedures over HTTP (ndjson) and WebSocket. MUST: `disableFatalDefects`, without which one defect in one handler ends
-// every call that the same client has under way.
-import { RecordFileStage, RegisterFile, RetryFile } from "@holdfast/contracts/attachment/Commands"
-import type { CommandDefinition, CommandMeta } from "@holdfast/contracts/Command"
+// Typed remote procedures over HTTP (ndjson) and WebSocket. Clients have the typed group of the contracts; here each payload is taken as
+// it comes and decoded by the decoder of all protocols, because a payload that the protocol itself rejects would be a defect
+// to its caller and not a refusal that names the fields. MUST: `disableFatalDefects`, without which one defect in one handler
+// ends every call that the same client has under way.
+import { CommandAccepted } from "@holdfast/contracts/Command"
 import { commandErrors } from "@holdfast/contracts/CommandErrors"
-import type { CommandName } from "@holdfast/contracts/Commands"
-import {
-  AddNote,
-  AssignTicket,
-  AttachFile,
-  ChangeTicketStatus,
-  ClaimTicket,
-  OpenTicket,
-  ReplyToTicket
-} from "@holdfast/contracts/ticket/Commands"
+import { commands, type DeskCommandDefinition } from "@holdfast/contracts/Commands"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
-import { Authenticated, CommandRpcs, CurrentPrincipal } from "@holdfast/contracts/wire/CommandRpcs"
+import { Authenticated, CurrentPrincipal } from "@holdfast/contracts/wire/CommandRpcs"
+import type { Refused } from "@holdfast/contracts/wire/Problem"
 import { Identity } from "@holdfast/identity/Identity"
 import { Effect, Layer, Option, Schema } from "effect"
-import { RpcSerialization, RpcServer } from "effect/rpc"
+import { Rpc, RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import { authenticate } from "../Authenticate.ts"
 import { decodeCommand } from "../DecodeCommand.ts"
 
@@ -32,40 +25,47 @@ const authenticated = Layer.effect(
   )
 )
 
-const handlers = CommandRpcs.toLayer(
-  Effect.gen(function* () {
-    const handle = handleWith(yield* CommandBus)
-    return CommandRpcs.of({
-      OpenTicket: handle(OpenTicket),
-      ReplyToTicket: handle(ReplyToTicket),
-      AddNote: handle(AddNote),
-      AssignTicket: handle(AssignTicket),
-      ClaimTicket: handle(ClaimTicket),
-      ChangeTicketStatus: handle(ChangeTicketStatus),
-      AttachFile: handle(AttachFile),
-      RegisterFile: handle(RegisterFile),
-      RecordFileStage: handle(RecordFileStage),
-      RetryFile: handle(RetryFile)
-    })
+/** A command is refused in no other way than its definition says. */
+const refusalsOf = (definition: DeskCommandDefinition) => Schema.Union([...commandErrors, ...definition.refusals])
+
+const servedOf = (definition: DeskCommandDefinition) =>
+  Rpc.make(definition.name, {
+    payload: Schema.Unknown,
+    success: CommandAccepted,
+    error: refusalsOf(definition)
   })
-)
 
-const handleWith =
-  (bus: CommandBus["Service"]) =>
-  <Name extends CommandName, Fields extends Schema.Struct.Fields, Refusals extends ReadonlyArray<Schema.Top>>(
-    definition: CommandDefinition<Name, Fields, Refusals>
-  ) => {
-    // A command is refused in no other way than its definition says; if the domain thinks otherwise, that is a defect.
-    const isRefusal = Schema.is(Schema.Union([...commandErrors, ...definition.refusals]))
-    return ({ meta, ...payload }: { readonly meta: CommandMeta }) =>
-      Effect.gen(function* () {
-        const principal = yield* CurrentPrincipal
-        const { command } = yield* Effect.fromResult(decodeCommand(definition.name, payload, meta))
-        return yield* bus.execute({ principal, meta, command, causationId: Option.none() })
-      }).pipe(Effect.catch((error) => (isRefusal(error) ? Effect.fail(error) : Effect.die(error))))
-  }
+const served = RpcGroup.make(...commands.map(servedOf)).middleware(Authenticated)
 
-const options = { group: CommandRpcs, disableFatalDefects: true, spanPrefix: "Rpc" } as const
+const handlerOf = (definition: DeskCommandDefinition) => {
+  // If the domain thinks otherwise, that is a defect.
+  const isRefusal = Schema.is(refusalsOf(definition))
+  return served.toLayerHandler(
+    definition.name,
+    Effect.map(
+      CommandBus,
+      (bus) => (sent: unknown) =>
+        Effect.gen(function* () {
+          const principal = yield* CurrentPrincipal
+          const { meta, payload } = parted(sent)
+          const decoded = yield* Effect.fromResult(decodeCommand(definition.name, payload, meta))
+          return yield* bus.execute({ principal, ...decoded, causationId: Option.none() })
+        }).pipe(Effect.catch((error: Refused) => (isRefusal(error) ? Effect.fail(error) : Effect.die(error))))
+    )
+  )
+}
+
+/** A command travels with its meta beside its fields. */
+const parted = (sent: unknown): { readonly meta: unknown; readonly payload: unknown } => {
+  if (typeof sent !== "object" || sent === null || Array.isArray(sent)) return { meta: {}, payload: sent }
+  const { meta = {}, ...payload }: { readonly meta?: unknown } = sent
+  return { meta, payload }
+}
+
+const [first, ...rest] = commands
+const handlers = Layer.mergeAll(handlerOf(first), ...rest.map(handlerOf))
+
+const options = { group: served, disableFatalDefects: true, spanPrefix: "Rpc" } as const
 
 export const layer = Layer.mergeAll(
   RpcServer.layerHttp({ ...options, path: "/rpc", protocol: "http" }).pipe(Layer.provide(RpcSerialization.layerNdjson)),
