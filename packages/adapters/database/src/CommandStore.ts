@@ -61,9 +61,10 @@ export interface DecidedEvent {
 /**
  * appended: durable. receipt_existed: this principal's commandId was accepted before; nothing was written. version_moved: somebody
  * changed the aggregate first; nothing was written. busy: somebody holds the aggregate's lock for too long; nothing was written.
- * refused: the database will not have it, which is a bug and is logged; nothing was written.
+ * refused: the database will not have it, which is a bug and is logged; nothing was written. Unavailable: the database went away
+ * before this one, while others of the batch may be durable.
  */
-export type AppendOutcome = "appended" | "receipt_existed" | "version_moved" | "busy" | "refused"
+export type AppendOutcome = "appended" | "receipt_existed" | "version_moved" | "busy" | "refused" | Unavailable
 
 export class CommandStore extends Context.Service<
   CommandStore,
@@ -74,6 +75,8 @@ export class CommandStore extends Context.Service<
     append(batch: ReadonlyArray<Decided>): Effect.Effect<ReadonlyArray<AppendOutcome>, Unavailable>
     /** Unique over all processes, ascending within one, with gaps. Usually needs no round trip. */
     takeNumbers(count: number): Effect.Effect<ReadonlyArray<number>, Unavailable>
+    /** For numbers that certainly no command was appended with: the next who ask get them. */
+    giveBackNumbers(numbers: ReadonlyArray<number>): Effect.Effect<void>
     /** Removes receipts whose time is over; how many it removed, at most `countMax`. */
     sweepReceipts(countMax: number): Effect.Effect<number, Unavailable>
   }

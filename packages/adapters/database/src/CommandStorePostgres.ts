@@ -12,6 +12,7 @@ import { DateTime, Duration, Effect, Layer, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { type AppendOutcome, type CommandKey, CommandStore, type Decided, type Known } from "./CommandStore.ts"
 import { Database } from "./Database.ts"
+import { makeNumberStock } from "./NumberStock.ts"
 import { isContention, toFailure } from "./SqlFailure.ts"
 
 // Each lookup is LATERAL with a LIMIT, which the planner cannot turn into a scan of the whole table: the plan is kept by its connection, and
@@ -63,6 +64,8 @@ SELECT
   array(SELECT ordinal FROM accepted) AS accepted,
   array(SELECT nextval('core.ticket_number')::int FROM generate_series(1, $4::int)) AS numbers`
 
+const numbersStatement = "SELECT nextval('core.ticket_number')::int AS number FROM generate_series(1, $1::int)"
+
 const sweepStatement = `
 DELETE FROM core.command_receipt WHERE ctid IN (
   SELECT ctid FROM core.command_receipt WHERE expires_at < now() LIMIT $1::int
@@ -95,7 +98,7 @@ export const layer = Layer.effect(
   CommandStore,
   Effect.gen(function* () {
     const database = yield* Database
-    const stock: Array<number> = []
+    const stock = makeNumberStock()
     const query = <Row extends object>(statement: string, parameters: ReadonlyArray<unknown>) =>
       SqlClient.SqlClient.use((sql) => sql.unsafe<Row>(statement, parameters))
 
@@ -110,11 +113,11 @@ export const layer = Layer.effect(
         JSON.stringify(batch.map(toCommandRow)),
         JSON.stringify(batch.flatMap(toEventRows)),
         Duration.toSeconds(Commands.receiptLifetime),
-        Math.max(0, Commands.numberStock - stock.length)
+        stock.missing()
       ]).pipe(
         Effect.map((rows): ReadonlyArray<AppendOutcome> => {
           const [row] = rows
-          stock.push(...(row?.numbers ?? []))
+          stock.put(row?.numbers ?? [])
           return batch.map((_, ordinal) => outcomeOf(row, ordinal))
         })
       )
@@ -122,9 +125,13 @@ export const layer = Layer.effect(
     const attempt = (batch: ReadonlyArray<Decided>): Effect.Effect<Attempt, Unavailable> =>
       database.run(appendOnce(batch).pipe(Effect.catchTag("SqlError", answered)))
 
-    const one = (decided: Decided): Effect.Effect<AppendOutcome, Unavailable> =>
-      Effect.flatMap(attempt([decided]), (result) =>
-        SqlError.isSqlError(result) ? alone(decided, result) : Effect.succeed(result[0] ?? "refused")
+    // Its neighbours may be durable already when the database goes away: what became of each is told of each.
+    const one = (decided: Decided): Effect.Effect<AppendOutcome> =>
+      attempt([decided]).pipe(
+        Effect.flatMap((result) =>
+          SqlError.isSqlError(result) ? alone(decided, result) : Effect.succeed(result[0] ?? "refused")
+        ),
+        Effect.catchTag("Unavailable", (unavailable) => Effect.succeed<AppendOutcome>(unavailable))
       )
 
     const append = Effect.fn("CommandStore.append")(function* (batch: ReadonlyArray<Decided>) {
@@ -133,20 +140,19 @@ export const layer = Layer.effect(
     })
 
     const takeNumbers = Effect.fnUntraced(function* (count: number) {
-      while (stock.length < count) {
-        const wanted = Commands.numberStock + count - stock.length
-        const statement = "SELECT nextval('core.ticket_number')::int AS number FROM generate_series(1, $1::int)"
-        const rows = yield* database.run(query<{ readonly number: number }>(statement, [wanted]))
-        stock.push(...rows.map((row) => row.number))
+      for (let taken = stock.take(count); ; taken = stock.take(count)) {
+        if (taken !== null) return taken
+        const rows = yield* database.run(query<{ readonly number: number }>(numbersStatement, [stock.missing(count)]))
+        stock.put(rows.map((row) => row.number))
       }
-      return stock.splice(0, count)
     })
+    const giveBackNumbers = (numbers: ReadonlyArray<number>) => Effect.sync(() => stock.put(numbers))
 
     const sweepReceipts = Effect.fn("CommandStore.sweepReceipts")((countMax: number) =>
       Effect.map(database.run(query(sweepStatement, [countMax])), (rows) => rows.length)
     )
 
-    return CommandStore.of({ load, append, takeNumbers, sweepReceipts })
+    return CommandStore.of({ load, append, takeNumbers, giveBackNumbers, sweepReceipts })
   })
 )
 

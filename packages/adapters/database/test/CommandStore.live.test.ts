@@ -281,6 +281,15 @@ it.layer(store, { excludeTestServices: true })("CommandStore", (it) => {
     })
   )
 
+  it.effect("numbers that nobody got are the next to be given", () =>
+    Effect.gen(function* () {
+      const commands = yield* CommandStore
+      const taken = yield* commands.takeNumbers(5)
+      yield* commands.giveBackNumbers(taken)
+      expect(yield* commands.takeNumbers(5)).toEqual(taken)
+    })
+  )
+
   it.effect("finds by key however large the tables are, even by a plan that was made while they were empty", () =>
     Effect.gen(function* () {
       const sql = yield* PgClient.PgClient

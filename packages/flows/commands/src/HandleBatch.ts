@@ -13,7 +13,7 @@ import {
 } from "@holdfast/database/CommandStore"
 import { type Decision, decideCommand } from "@holdfast/domain/Aggregates"
 import { Commands } from "@holdfast/resilience/Limits"
-import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Cause, Clock, DateTime, Effect, Exit, Option, Result } from "effect"
 import { answerAgain } from "./Idempotency.ts"
 import type { Pending } from "./Pending.ts"
@@ -27,19 +27,27 @@ interface Ready {
 export const handleBatch = Effect.fn("Commands.batch")(function* (batch: ReadonlyArray<Pending>) {
   const store = yield* CommandStore
   yield* Effect.annotateCurrentSpan({ commands: batch.length })
+  const numbers: Numbers = new Map()
   return yield* Effect.gen(function* () {
     const known = yield* load(store, batch.filter(waits))
-    const numbers = yield* takeNumbers(store, batch.filter(waits))
+    yield* takeNumbers(store, batch.filter(waits), numbers)
     const now = DateTime.makeUnsafe(yield* Clock.currentTimeMillis)
     const ready = batch
       .filter(waits)
       .flatMap((pending) => decide(pending, known.get(pending), numbers.get(pending) ?? 0, now))
-    return yield* append(store, ready)
+    return yield* append(store, ready, numbers)
   }).pipe(
     Effect.catch((unavailable) => Effect.sync(() => refuseAll(batch, unavailable))),
-    Effect.tapCause((cause) => Effect.sync(() => settleAll(batch, cause)))
+    Effect.tapCause((cause) => Effect.sync(() => settleAll(batch, cause))),
+    Effect.ensuring(Effect.suspend(() => giveBack(store, numbers)))
   )
 })
+
+/** Of the tickets that are to be opened; those that nobody can have got, so far. */
+type Numbers = Map<Pending, number>
+
+const giveBack = (store: CommandStore["Service"], numbers: Numbers): Effect.Effect<void> =>
+  numbers.size === 0 ? Effect.void : store.giveBackNumbers([...numbers.values()])
 
 const waits = (pending: Pending): boolean => pending.phase === "waiting"
 
@@ -60,12 +68,20 @@ const load = Effect.fnUntraced(function* (store: CommandStore["Service"], batch:
   return new Map(asked.flatMap((pending, index) => (known[index] === undefined ? [] : [[pending, known[index]]])))
 })
 
-const takeNumbers = Effect.fnUntraced(function* (store: CommandStore["Service"], batch: ReadonlyArray<Pending>) {
+const takeNumbers = (
+  store: CommandStore["Service"],
+  batch: ReadonlyArray<Pending>,
+  numbers: Numbers
+): Effect.Effect<void, Unavailable> => {
   const opening = batch.filter(({ issued }) => issued.command._tag === "OpenTicket")
-  if (opening.length === 0) return new Map<Pending, number>()
-  const numbers = yield* store.takeNumbers(opening.length)
-  return new Map(opening.map((pending, index) => [pending, numbers[index] ?? 0]))
-})
+  if (opening.length === 0) return Effect.void
+  return Effect.map(store.takeNumbers(opening.length), (taken) => {
+    for (const [index, pending] of opening.entries()) {
+      const number = taken[index]
+      if (number !== undefined) numbers.set(pending, number)
+    }
+  })
+}
 
 /** Nothing when it was settled: repeated, refused, or in conflict. */
 const decide = (
@@ -141,16 +157,45 @@ const toDecided = (
   }
 }
 
-const append = Effect.fnUntraced(function* (store: CommandStore["Service"], ready: ReadonlyArray<Ready>) {
+const append = Effect.fnUntraced(function* (
+  store: CommandStore["Service"],
+  ready: ReadonlyArray<Ready>,
+  numbers: Numbers
+) {
   const going = ready.filter(({ pending }) => waits(pending))
   if (going.length === 0) return []
   for (const { pending } of going) pending.phase = "appending"
-  const outcomes = yield* store.append(going.map(({ decided }) => decided))
+  const outcomes = yield* keepingNumbers(going, numbers, store.append(going.map(({ decided }) => decided)))
   return going.flatMap((one, index) => conclude(one, outcomes[index] ?? "refused"))
 })
 
+/** From the start of an append its numbers count as used, until it is certain of one that it was not written. */
+const keepingNumbers = (
+  going: ReadonlyArray<Ready>,
+  numbers: Numbers,
+  append: Effect.Effect<ReadonlyArray<AppendOutcome>, Unavailable>
+) =>
+  Effect.suspend(() => {
+    const sent = going.map(({ pending }) => numbers.get(pending))
+    for (const { pending } of going) numbers.delete(pending)
+    const putBack = (isUnused: (index: number) => boolean) => {
+      for (const [index, { pending }] of going.entries()) {
+        const number = sent[index]
+        if (number !== undefined && isUnused(index)) numbers.set(pending, number)
+      }
+    }
+    return append.pipe(
+      Effect.tap((outcomes) => Effect.sync(() => putBack((index) => isUnwritten(outcomes[index])))),
+      Effect.tapError((unavailable) => Effect.sync(() => putBack(() => isUnwritten(unavailable))))
+    )
+  })
+
+const isUnwritten = (outcome: AppendOutcome | undefined): boolean =>
+  outcome instanceof Unavailable ? !outcome.mayHaveHappened : outcome !== undefined && outcome !== "appended"
+
 /** The command itself when it is to go round again. */
 const conclude = ({ decided, pending }: Ready, outcome: AppendOutcome): ReadonlyArray<Pending> => {
+  if (outcome instanceof Unavailable) return refuseAll([pending], outcome)
   switch (outcome) {
     case "appended":
       pending.settle(Exit.succeed(decided.answer))

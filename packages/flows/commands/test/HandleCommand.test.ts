@@ -5,6 +5,7 @@ import type { DeskCommand } from "@holdfast/contracts/Commands"
 import { CommandId, CorrelationId, EventId, PrincipalId, StreamVersion, TicketId } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
+import type { AppendOutcome } from "@holdfast/database/CommandStore"
 import { Commands } from "@holdfast/resilience/Limits"
 import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
 import { Deferred, Effect, Fiber, Layer, Option } from "effect"
@@ -391,6 +392,105 @@ it.effect("without a correlation id the command's own id is it", () =>
       const commandId = newId()
       yield* issue(opening, { commandId })
       expect(control.decided[0]).toMatchObject({ correlationId: commandId, causationId: null })
+    })
+  )
+)
+
+const numberOfNext = Effect.suspend(() => Effect.map(issue(opening), ({ number }) => number))
+
+for (const reason of ["breaker_open", "saturated", "unreachable", "connect_timeout", "refused"] as const) {
+  it.effect(`numbers of tickets that were refused in an outage (${reason}) go to the next who ask`, () =>
+    withStore((control) =>
+      Effect.gen(function* () {
+        control.beforeAppend = away(reason)
+        const refused = Array.from({ length: 20 }, () => Effect.flip(issue(opening)))
+        yield* Effect.all(refused, { concurrency: 8 })
+        control.beforeAppend = Effect.void
+        expect([yield* numberOfNext, yield* numberOfNext]).toEqual([1, 2])
+      })
+    )
+  )
+}
+
+for (const reason of ["timeout", "connection_lost"] as const) {
+  it.effect(`the number of a ticket that may have been opened (${reason}) is never given to another`, () =>
+    withStore((control) =>
+      Effect.gen(function* () {
+        control.beforeAppend = away(reason)
+        yield* Effect.flip(issue(opening))
+        control.beforeAppend = Effect.void
+        expect(yield* numberOfNext).toBe(2)
+      })
+    )
+  )
+}
+
+for (const outcome of ["busy", "refused", "version_moved", "receipt_existed"] as const) {
+  it.effect(`a number that was not written (${outcome}) is used again`, () =>
+    withStore((control) =>
+      Effect.gen(function* () {
+        control.outcome = () => outcome
+        yield* Effect.exit(issue(opening))
+        control.outcome = null
+        expect(yield* numberOfNext).toBe(1)
+      })
+    )
+  )
+}
+
+it.effect("a replayed or refused opening uses no number", () =>
+  withStore(() =>
+    Effect.gen(function* () {
+      const commandId = newId()
+      expect((yield* issue(opening, { commandId })).number).toBe(1)
+      yield* issue(opening, { commandId })
+      yield* Effect.flip(issue(opening, { expectedVersion: 2 }))
+      expect(yield* numberOfNext).toBe(2)
+    })
+  )
+)
+
+it.effect("a database that goes away between the commands of a batch is told of each by itself", () =>
+  withStore((control) =>
+    Effect.gen(function* () {
+      const [done, lost, unsent] = [newId(), newId(), newId()]
+      const gone = (reason: UnavailableReason) =>
+        new Unavailable({ dependency: "database", reason, detail: "", retryAfterMs: 700 })
+      const outcomes = new Map<string, AppendOutcome>([
+        [done, "appended"],
+        [lost, gone("connection_lost")],
+        [unsent, gone("unreachable")]
+      ])
+      control.outcome = ({ commandId }) => outcomes.get(commandId) ?? "refused"
+      const results = yield* Effect.all(
+        [done, lost, unsent].map((commandId) => Effect.result(issue(opening, { commandId }))),
+        { concurrency: "unbounded" }
+      )
+      expect(control.batches).toEqual([3])
+      expect(results).toMatchObject([
+        { success: { number: 1 } },
+        { failure: { _tag: "OutcomeUnknown", commandId: lost } },
+        { failure: { _tag: "WriteUnavailable" } }
+      ])
+      control.outcome = null
+      expect([yield* numberOfNext, yield* numberOfNext]).toEqual([3, 4])
+    })
+  )
+)
+
+it.effect("a caller who left before the append leaves the number to others", () =>
+  withStore((control) =>
+    Effect.gen(function* () {
+      const ticketId = yield* open()
+      const [reached, release] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      control.beforeLoad = Effect.andThen(Deferred.succeed(reached, undefined), Deferred.await(release))
+      const claim: DeskCommand = { _tag: "ClaimTicket", ticketId }
+      const [claiming, opened] = [yield* Effect.forkChild(issue(claim)), yield* Effect.forkChild(issue(opening))]
+      yield* Deferred.await(reached)
+      yield* Fiber.interrupt(opened)
+      yield* Deferred.succeed(release, undefined)
+      yield* Fiber.join(claiming)
+      expect(yield* numberOfNext).toBe(2)
     })
   )
 )

@@ -2,6 +2,7 @@
 
 import { StreamVersion } from "@holdfast/contracts/Ids"
 import {
+  type AppendOutcome,
   type CommandKey,
   CommandStore,
   type Decided,
@@ -16,6 +17,8 @@ export interface StoreControl {
   beforeAppend: Effect.Effect<void, Unavailable>
   /** Runs after an append was done, before its answer; its failure loses the answer. */
   afterAppend: Effect.Effect<void, Unavailable>
+  /** What each command of an append comes to instead of being done, or null. */
+  outcome: ((decided: Decided) => AppendOutcome) | null
   beforeLoad: Effect.Effect<void, Unavailable>
   /** How many commands each append was given. */
   readonly batches: Array<number>
@@ -30,9 +33,11 @@ export const makeStore = () => {
   const receipts = new Map<string, Decided>()
   const aggregates = new Map<string, StoredAggregate>()
   let lastNumber = 0
+  const givenBack: Array<number> = []
   const control: StoreControl = {
     beforeAppend: Effect.void,
     afterAppend: Effect.void,
+    outcome: null,
     beforeLoad: Effect.void,
     batches: [],
     events: [],
@@ -52,16 +57,17 @@ export const makeStore = () => {
     }
   }
 
-  const appendOne = (decided: Decided) => {
+  const appendOne = (decided: Decided): AppendOutcome => {
+    if (control.outcome !== null) return control.outcome(decided)
     const key = receiptKey(decided.principal.id, decided.commandId)
-    if ((aggregates.get(decided.streamId)?.version ?? 0) !== decided.decidedVersion) return "version_moved" as const
-    if (receipts.has(key)) return "receipt_existed" as const
+    if ((aggregates.get(decided.streamId)?.version ?? 0) !== decided.decidedVersion) return "version_moved"
+    if (receipts.has(key)) return "receipt_existed"
     receipts.set(key, decided)
     control.events.push(...decided.events.map(({ event }) => event._tag))
     const version = StreamVersion.make(decided.decidedVersion + decided.events.length)
     if (decided.state !== null)
       aggregates.set(decided.streamId, { streamType: decided.streamType, version, state: decided.state })
-    return "appended" as const
+    return "appended"
   }
 
   const layer = Layer.succeed(
@@ -81,7 +87,12 @@ export const makeStore = () => {
             Effect.tap(() => control.afterAppend)
           )
         }),
-      takeNumbers: (count) => Effect.sync(() => Array.from({ length: count }, () => ++lastNumber)),
+      takeNumbers: (count) => Effect.sync(() => Array.from({ length: count }, () => givenBack.shift() ?? ++lastNumber)),
+      giveBackNumbers: (numbers) =>
+        Effect.sync(() => {
+          givenBack.push(...numbers)
+          givenBack.sort((left, right) => left - right)
+        }),
       sweepReceipts: () => Effect.succeed(0)
     })
   )
