@@ -102,6 +102,11 @@ export class ReadTables extends Context.Service<
     ): Effect.Effect<Read<ReadonlyArray<Conversation>>, Unavailable>
     /** Those that exist, in no order. */
     files(ids: ReadonlyArray<FileId>): Effect.Effect<Read<ReadonlyArray<FileJson>>, Unavailable>
+    /** The requester's tickets on which the file hangs in public, in no order. */
+    ticketsShowingFile(
+      fileId: FileId,
+      requesterId: PrincipalId
+    ): Effect.Effect<Read<ReadonlyArray<TicketRecord>>, Unavailable>
     /** Best first. */
     search(request: SearchRequest): Effect.Effect<Read<ReadonlyArray<SearchHit>>, Unavailable>
     /** Hours in which something happened, ascending. */

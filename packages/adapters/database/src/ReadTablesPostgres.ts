@@ -28,6 +28,7 @@ export const layer = Layer.effect(
       ticketsByIds: (ids) => run(ticketsByIds(ids)),
       conversations: (requests) => run(conversations(requests)),
       files: (ids) => run(files(ids)),
+      ticketsShowingFile: (fileId, requesterId) => run(ticketsShowingFile(fileId, requesterId)),
       search: (request) => run(search(request)),
       volume: (fromMs, hours) => run(volume(fromMs, hours))
     })
@@ -156,6 +157,19 @@ const files = Effect.fnUntraced(function* (ids: ReadonlyArray<string>) {
       LEFT JOIN read.file f ON f.id IN (SELECT value::uuid FROM jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb))
     WHERE s.group_name = 'views'`
   return readOf(rows, (all) => all.flatMap(({ file }) => (file === null ? [] : [file])))
+})
+
+/** Found among the tickets of one person, so it needs no index of its own. */
+const ticketsShowingFile = Effect.fnUntraced(function* (fileId: string, requesterId: string) {
+  const sql = yield* SqlClient.SqlClient
+  const attachment = JSON.stringify([{ fileId, audience: "public" }])
+  const rows = yield* sql<StateColumns & TicketColumns>`
+    SELECT ${sql.literal(stateColumns)}, ${sql.literal(ticketColumns)}
+    FROM read.projection_state s
+      LEFT JOIN read.ticket t ON t.requester_id = ${requesterId} AND t.doc->'attachments' @> ${attachment}::jsonb
+      LEFT JOIN read.person p ON p.id = t.assignee_id
+    WHERE s.group_name = 'views'`
+  return readOf(rows, recordsOf)
 })
 
 /** Messages looked at for one search: a very common word is cut off rather than allowed to take the server's time. */

@@ -8,6 +8,8 @@ export const AttachmentRef = Schema.Struct({
   fileId: FileId,
   name: Schema.String,
   audience: Audience,
+  /** Staff shared it, so a reader of this attachment may open the file. Absent in views older than this field. */
+  attachedByStaff: Schema.optionalKey(Schema.Boolean),
   attachedAt: Schema.DateTimeUtcFromString
 })
 export type AttachmentRef = typeof AttachmentRef.Type

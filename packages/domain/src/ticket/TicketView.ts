@@ -2,7 +2,7 @@
 // An event at or below the view's version is already in it and changes nothing, so a redelivery is harmless.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { TicketId } from "@holdfast/contracts/Ids"
-import { toPersonRef } from "@holdfast/contracts/Principal"
+import { isStaff, toPersonRef } from "@holdfast/contracts/Principal"
 import type { MessageView, TicketDocument, TicketView } from "@holdfast/contracts/ticket/Views"
 
 /** Messages kept in a document; the whole conversation is in the read database. */
@@ -38,7 +38,8 @@ const changeOf = (view: TicketView | null, envelope: Envelope): TicketView | nul
       return { ...view, status: event.to }
     case "FileAttached": {
       const { audience, fileId, name } = event
-      const attachment = { fileId, name, audience, attachedAt: envelope.occurredAt }
+      const attachedByStaff = isStaff(envelope.principal)
+      const attachment = { fileId, name, audience, attachedByStaff, attachedAt: envelope.occurredAt }
       return { ...view, attachments: [...view.attachments, attachment].slice(-attachmentsMax) }
     }
     default:

@@ -30,6 +30,7 @@ export const make = (cache: CacheService): CachedTables => ({
   ticketsByIds: (ids) => answered(cache, ticketsByIds(cache, ids)),
   conversations: (requests) => answered(cache, conversations(cache, requests)),
   files: (ids) => answered(cache, files(cache, ids)),
+  ticketsShowingFile: (fileId, requesterId) => answered(cache, ticketsShowingFile(cache, fileId, requesterId)),
   search: (request) => answered(cache, search(cache, request))
 })
 
@@ -72,6 +73,17 @@ const conversationOf = (held: CacheDocument | undefined, request: ConversationRe
 
 const files = Effect.fnUntraced(function* (cache: CacheService, ids: ReadonlyArray<string>) {
   return (yield* whole(cache.getMany(ids.map(fileKey)))).map((document): FileJson => JSON.parse(document.body))
+})
+
+/** Among the requester's newest tickets: what is not there may be on an older one. */
+const ticketsShowingFile = Effect.fnUntraced(function* (cache: CacheService, fileId: string, requesterId: string) {
+  const list = cachedList("all", { id: requesterId, isStaff: false })
+  const page = yield* cache.page(list, Queries.pageMax, null)
+  const showing = page.documents
+    .map(parseTicket)
+    .filter(({ ticket }) => ticket.attachments.some((one) => one.fileId === fileId && one.audience === "public"))
+  if (showing.length === 0 && page.hasNextPage) return yield* unavailable("it does not look through so many tickets")
+  return yield* withAssignees(cache, showing)
 })
 
 const search = Effect.fnUntraced(function* (cache: CacheService, { first, offset, reader, words }: SearchRequest) {

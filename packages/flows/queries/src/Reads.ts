@@ -36,6 +36,8 @@ export class Reads extends Context.Service<Reads, ReadsShape>()("@holdfast/queri
         ticketsByIds: (ids) => either(tables.ticketsByIds(ids), cached.ticketsByIds(ids)),
         conversations: (requests) => either(tables.conversations(requests), cached.conversations(requests)),
         files: (ids) => either(tables.files(ids), cached.files(ids)),
+        ticketsShowingFile: (fileId, requesterId) =>
+          either(tables.ticketsShowingFile(fileId, requesterId), cached.ticketsShowingFile(fileId, requesterId)),
         search: (request) => either(tables.search(request), cached.search(request)),
         volume: (fromMs, hours) => either(tables.volume(fromMs, hours), null)
       })

@@ -113,6 +113,8 @@ const tablesOn = (held: Cache["Service"], outage: Outage, asked: Array<string>):
     ticketsByIds: (ids) => counted("ticketsByIds", reads.ticketsByIds(ids)),
     conversations: (requests) => counted("conversations", reads.conversations(requests)),
     files: (ids) => counted("files", reads.files(ids)),
+    ticketsShowingFile: (fileId, requesterId) =>
+      counted("ticketsShowingFile", reads.ticketsShowingFile(fileId, requesterId)),
     search: (request) => counted("search", reads.search(request)),
     volume: () => counted("volume", Effect.succeed({ value: [], position: 1, asOfMs: 1 }))
   }

@@ -16,7 +16,7 @@ import { applyTicket, messageOf } from "@holdfast/domain/ticket/TicketView"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
 import { type FaultProxy, faultProxy, targetOf } from "@holdfast/testkit/Faults"
-import { Effect, Layer, Redacted, Schema } from "effect"
+import { Effect, Layer, Redacted, Schema, Tracer } from "effect"
 import { layer, QueryExecutor } from "../src/graphql/Execute.ts"
 import { Reads } from "../src/Reads.ts"
 import { fill } from "./Desk.ts"
@@ -24,6 +24,8 @@ import { fill } from "./Desk.ts"
 export interface LiveDesk {
   readonly database: FaultProxy
   readonly redis: FaultProxy
+  /** The text of every statement so far. */
+  readonly statements: ReadonlyArray<string>
   readonly ask: (viewer: Principal, query: string, variables?: Readonly<Record<string, unknown>>) => Effect.Effect<Told>
 }
 
@@ -57,9 +59,10 @@ export const liveDesk = (history: ReadonlyArray<Envelope>) =>
     const keyPrefix = `test-${crypto.randomUUID()}`
     const cache = CacheRedis.layer({ url: Redacted.make(redis.through(redisUrl())), keyPrefix })
     const both = Layer.merge(tables, cache).pipe(Layer.provideMerge(Health.layer))
+    const statements: Array<string> = []
     const services = yield* Layer.build(
       layer({ downloads: null }).pipe(Layer.provide(Reads.layer), Layer.provideMerge(both))
-    )
+    ).pipe(Effect.withTracer(Tracer.make({ span: (options) => new StatementSpan(options, statements) })))
     const applied = history.map(({ position }) => ({ position, occurredAtMs: 1_000 }))
     yield* ReadProjection.use((projection) => projection.save(changesOf(history), { applied, nowMs: 1_000 })).pipe(
       Effect.provide(services)
@@ -72,8 +75,23 @@ export const liveDesk = (history: ReadonlyArray<Envelope>) =>
         Effect.provide(services),
         Effect.map(({ response }): Told => JSON.parse(JSON.stringify(response)))
       )
-    return { ask, database, redis } satisfies LiveDesk
+    return { ask, database, redis, statements } satisfies LiveDesk
   })
+
+/** Notes the statement that it spans, if it spans one. */
+class StatementSpan extends Tracer.NativeSpan {
+  readonly #statements: Array<string>
+
+  constructor(options: ConstructorParameters<typeof Tracer.NativeSpan>[0], statements: Array<string>) {
+    super(options)
+    this.#statements = statements
+  }
+
+  override attribute(key: string, value: unknown): void {
+    if (key === "db.query.text") this.#statements.push(String(value))
+    super.attribute(key, value)
+  }
+}
 
 /** The views of a history, folded by the domain. */
 const changesOf = (history: ReadonlyArray<Envelope>): ReadChanges => {

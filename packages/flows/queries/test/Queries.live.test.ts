@@ -3,6 +3,7 @@ import { fullHistory, History, principal } from "@holdfast/testkit/History"
 import { Effect } from "effect"
 import { describe, expect, it } from "vitest"
 import { type LiveDesk, liveDesk } from "./LiveDesk.ts"
+import { sharedFiles, sharedFilesQuery } from "./SharedFiles.ts"
 
 const ada = principal("agent", "ada", "Ada")
 const carl = principal("customer", "carl", "Carl")
@@ -45,6 +46,35 @@ describe("the read database", () => {
       expect(cached?.extensions?.freshness?.source).toBe("cached")
       expect(cached?.data).toEqual(live.data)
     }
+  })
+
+  it("lets a customer open what staff show them and nothing that staff keep, live and then cached", async () => {
+    const { past, variables } = sharedFiles()
+    const told = await onDesk(
+      (desk) =>
+        Effect.gen(function* () {
+          const live = yield* Effect.forEach([carl, mallory], (one) => desk.ask(one, sharedFilesQuery, variables))
+          yield* desk.database.set({ _tag: "Refuse" })
+          const cached = yield* Effect.forEach([carl, mallory], (one) => desk.ask(one, sharedFilesQuery, variables))
+          return { live, cached }
+        }),
+      past
+    )
+    const released = { state: "released", downloadUrl: null }
+    const forCarl = {
+      invoice: released,
+      memo: null,
+      tickets: {
+        nodes: [
+          { attachments: [{ name: "guessed.png", file: null }] },
+          { attachments: [{ name: "invoice.png", file: released }] }
+        ]
+      }
+    }
+    const expected = [forCarl, { invoice: null, memo: null, tickets: { nodes: [] } }]
+    expect(told.live.map(({ data }) => data)).toEqual(expected)
+    expect(told.cached.map(({ data }) => data)).toEqual(expected)
+    expect(told.cached.map(({ extensions }) => extensions?.freshness?.source)).toEqual(["cached", "cached"])
   })
 
   it("pages through a list without gap or repetition, live and then cached", async () => {
@@ -140,10 +170,20 @@ describe("the read database", () => {
     }
     const query = `{ tickets(list: all) { nodes { requester { name } assignee { name } conversation(first: 5) { nodes { body } } attachments { file { state } } } } }`
     const told = await onDesk(
-      (desk) => Effect.map(desk.ask(ada, query), (answer) => ({ answer, bytes: desk.database.accepted() })),
+      (desk) =>
+        Effect.gen(function* () {
+          const before = desk.statements.length
+          const answer = yield* desk.ask(ada, query)
+          return { answer, statements: desk.statements.slice(before) }
+        }),
       past
     )
     expect(told.answer.errors).toBeUndefined()
+    expect(told.statements.map((text) => /read\.(?!projection_state)\w+/.exec(text)?.[0]).sort()).toEqual([
+      "read.file",
+      "read.message",
+      "read.ticket"
+    ])
     expect(JSON.stringify(told.answer.data)).toContain(`"assignee":{"name":"Ada"}`)
   })
 })

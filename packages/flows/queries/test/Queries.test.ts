@@ -12,6 +12,7 @@ import { graphqlExecutor } from "../src/graphql/Execute.ts"
 import { printedSchema } from "../src/graphql/Printed.ts"
 import { schema } from "../src/graphql/Schema.ts"
 import { downloads, startDesk } from "./Desk.ts"
+import { sharedFiles, sharedFilesQuery } from "./SharedFiles.ts"
 
 const ada = principal("agent", "ada", "Ada")
 const carl = principal("customer", "carl", "Carl")
@@ -99,6 +100,42 @@ describe("a customer", () => {
       downloadUrl: null,
       rejection: { reason: "malware" }
     })
+  })
+})
+
+describe("a file that staff uploaded for no ticket", () => {
+  const answers = async (viewer: typeof carl, isOutage: boolean) => {
+    const { past, variables } = sharedFiles()
+    const one = await startDesk(past.envelopes)
+    one.outage.database = isOutage
+    const { data, errors, extensions } = await one.ask(viewer, sharedFilesQuery, variables)
+    await one.stop()
+    expect(errors).toBeUndefined()
+    expect(extensions.freshness.source).toBe(isOutage ? "cached" : "live")
+    return data
+  }
+  const url = expect.stringContaining("/download/")
+  const guessed = { attachments: [{ name: "guessed.png", file: null }] }
+  const invoice = { name: "invoice.png", file: { state: "released", downloadUrl: url } }
+
+  it.each([false, true])(
+    "is opened by the customer to whom staff show it, and one kept internal is not (outage: %s)",
+    async (isOutage) => {
+      expect(await answers(carl, isOutage)).toEqual({
+        invoice: { state: "released", downloadUrl: url },
+        memo: null,
+        tickets: { nodes: [guessed, { attachments: [invoice] }] }
+      })
+    }
+  )
+
+  it.each([false, true])("is opened by nobody else's customer (outage: %s)", async (isOutage) => {
+    expect(await answers(mallory, isOutage)).toEqual({ invoice: null, memo: null, tickets: { nodes: [] } })
+  })
+
+  it("is all there for staff", async () => {
+    const data = await answers(ada, false)
+    expect([data.invoice.state, data.memo.state]).toEqual(["released", "released"])
   })
 })
 

@@ -40,8 +40,7 @@ export interface AttachmentNode {
   readonly name: string
   readonly audience: string
   readonly attachedAt: string
-  /** The ticket that it hangs on. */
-  readonly ticketId: string
+  readonly attachedByStaff: boolean
 }
 
 const requesterOf = ({ ticket }: TicketRecord) => PrincipalId.make(ticket.requester.id)
@@ -74,7 +73,7 @@ export const ticketNode = (viewer: Principal, record: TicketRecord): TicketNode 
 const readableAttachments = (viewer: Principal, record: TicketRecord): ReadonlyArray<AttachmentNode> =>
   record.ticket.attachments
     .filter(({ audience }) => mayReadPart(viewer, requesterOf(record), audience))
-    .map((attachment) => ({ ...attachment, ticketId: record.ticket.id }))
+    .map((attachment) => ({ ...attachment, attachedByStaff: attachment.attachedByStaff ?? false }))
 
 export const messageNode = (viewer: Principal, message: MessageJson) => ({
   id: message.id,
@@ -84,10 +83,13 @@ export const messageNode = (viewer: Principal, message: MessageJson) => ({
   sentAt: message.sentAt
 })
 
-/** The owner, staff, and the requester of the ticket for which it was uploaded once it hangs there in public. */
-export const mayReadFile = (viewer: Principal, file: FileJson, ticket: TicketRecord | null): boolean => {
-  if (mayReadStream(viewer, PrincipalId.make(file.ownerId))) return true
-  if (ticket === null || ticket.ticket.id !== file.ticketId) return false
-  const attached = ticket.ticket.attachments.find(({ fileId }) => fileId === file.id)
-  return attached !== undefined && mayReadPart(viewer, requesterOf(ticket), attached.audience)
-}
+export const mayReadFile = (viewer: Principal, file: FileJson): boolean =>
+  mayReadStream(viewer, PrincipalId.make(file.ownerId))
+
+/**
+ * Staff have shown this file to this reader. Who may read an attachment may open its file, if staff attached it: a customer, who may
+ * attach any id to a ticket of their own, would otherwise open files by naming them.
+ */
+export const isShownFile = (viewer: Principal, fileId: string, record: TicketRecord): boolean =>
+  mayReadTicket(viewer, record) &&
+  readableAttachments(viewer, record).some((one) => one.fileId === fileId && one.attachedByStaff)

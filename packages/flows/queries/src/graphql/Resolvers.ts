@@ -13,7 +13,15 @@ import { Duration, Schema } from "effect"
 import { connection } from "./Connection.ts"
 import { messageCursor, parseMessageCursor, parseSearchCursor, parseTicketCursor, searchCursor } from "./Cursors.ts"
 import { badInput, forbidden, versionNotReached } from "./Errors.ts"
-import { type AttachmentNode, mayReadFile, mayReadTicket, messageNode, type TicketNode, ticketNode } from "./Nodes.ts"
+import {
+  type AttachmentNode,
+  isShownFile,
+  mayReadFile,
+  mayReadTicket,
+  messageNode,
+  type TicketNode,
+  ticketNode
+} from "./Nodes.ts"
 import type { RequestContext } from "./RequestContext.ts"
 
 interface PageArguments {
@@ -128,16 +136,22 @@ export const file = async (
   return found === null ? null : readableFile(found, context)
 }
 
-export const attachedFile = async ({ fileId }: AttachmentNode, _: unknown, context: RequestContext) => {
+/** The reader sees the attachment, or there would be no node. */
+export const attachedFile = async (
+  { attachedByStaff, fileId }: AttachmentNode,
+  _: unknown,
+  context: RequestContext
+) => {
   const found = await context.file(FileId.make(fileId))
-  return found === null ? null : readableFile(found, context)
+  if (found === null) return null
+  return attachedByStaff || mayReadFile(context.viewer, found) ? fileNode(found, context) : null
 }
 
 const readableFile = async (found: FileJson, context: RequestContext) => {
-  const alone = mayReadFile(context.viewer, found, null)
-  if (!alone && found.ticketId === null) return null
-  const record = alone || found.ticketId === null ? null : await context.ticket(TicketId.make(found.ticketId))
-  return mayReadFile(context.viewer, found, record) ? fileNode(found, context) : null
+  const { environment, viewer } = context
+  if (mayReadFile(viewer, found)) return fileNode(found, context)
+  const records = await context.read(environment.reads.ticketsShowingFile(FileId.make(found.id), viewer.id))
+  return records.some((record) => isShownFile(viewer, found.id, record)) ? fileNode(found, context) : null
 }
 
 const fileNode = (found: FileJson, context: RequestContext) => ({
