@@ -2,7 +2,7 @@
 // failures and one for timeouts in a row. While a breaker is open nothing is sent and the caller is refused at once; a synthetic
 // probe, never a user's call, finds out when the dependency is back. Refusals by a dependency that is up count as success. Breaker
 // state is kept in memory. (Pattern: Nygard, "Release It!", 2nd edition, "Circuit Breaker" and "Bulkheads".)
-import { Cause, Context, Duration, Effect, Exit, Layer, Random, Scope, Semaphore, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Layer, Option, Random, Scope, Semaphore, Stream } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { deadline } from "./Deadline.ts"
 import type { FailureDomain } from "./FailureDomain.ts"
@@ -56,15 +56,15 @@ export const makeGuard = Effect.fnUntraced(function* (options: GuardOptions) {
     counts: (failed) => failed.reason === "timeout" || failed.reason === "connect_timeout"
   })
   const gates = Effect.andThen(ratio.gate, timeouts.gate)
-  // The gates stand before the wait for a turn, to refuse at once, and after it: a call that waited while the breaker opened and its
-  // rest ended would otherwise be the probe.
+  // The gates stand before the wait for a turn, to refuse at once, and again after it if there was one: a call that waited while the
+  // breaker opened and its rest ended would otherwise be the probe.
   const call: Guard["call"] = (self, callOptions) =>
     attempt(options, self, callOptions?.deadline ?? options.deadline).pipe(
       timeouts.watch,
       ratio.watch,
       Effect.tap(() => board.observed("up", null)),
       Effect.tapError((error) => (isFailure(options, error) ? board.observed("degraded", error.detail) : Effect.void)),
-      (watched) => withPermit(options, permits)(Effect.andThen(gates, watched)),
+      (watched) => withPermit(options, permits, watched, Effect.andThen(gates, watched)),
       (admitted) => Effect.andThen(gates, admitted)
     )
   return { call } satisfies Guard
@@ -143,8 +143,19 @@ const attempt = <A, E, R>(
     return failure === null ? error : unavailable(options, failure, retryAfterMsDefault)
   })
 
+/** At once when there is a permit, and then without a timer; else in its turn. */
+const withPermit = <A, E, R>(
+  options: GuardOptions,
+  permits: Semaphore.Semaphore,
+  atOnce: Effect.Effect<A, E, R>,
+  afterWaiting: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Unavailable, R> =>
+  Effect.flatMap(permits.withPermitsIfAvailable(1)(atOnce), (done) =>
+    Option.isSome(done) ? Effect.succeed(done.value) : inTurn(options, permits)(afterWaiting)
+  )
+
 // The permit belongs to a scope from the moment it is taken, so that neither the deadline nor an interruption can lose it.
-const withPermit =
+const inTurn =
   (options: GuardOptions, permits: Semaphore.Semaphore) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | Unavailable, R> =>
     Effect.scopedWith((scope) =>
