@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Commands, Http } from "@holdfast/resilience/Limits"
-import { ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema } from "effect"
+import { ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema, Tracer } from "effect"
 import {
   HttpIncomingMessage,
   HttpMiddleware,
@@ -39,7 +39,7 @@ export const serve = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServeOptio
     disableLogger: true,
     disableListenLog: true,
     middleware: (app) => withCors(options)(observed(app))
-  }).pipe(Layer.provide(listening(options)), Layer.provide(bounded(options)))
+  }).pipe(Layer.provide(listening(options)), Layer.provide([bounded(options), tracedWhenWatched]))
 
 const bounded = ({ bodyBytesMax }: ServeOptions) =>
   Layer.succeed(HttpIncomingMessage.MaxBodySize, bodyBytesMax ?? Commands.requestBytesMax)
@@ -127,21 +127,29 @@ const duration = Metric.histogram("holdfast_http_request_duration_ms", {
   boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000]
 })
 
+// Labelled metrics are looked up once per method and kind of answer, of which there are few.
+const durations = new Map<string, typeof duration>()
+
+const durationOf = (method: string, status: number) => {
+  const kind = `${Math.floor(status / 100)}xx`
+  const key = `${method} ${kind}`
+  const known = durations.get(key) ?? Metric.withAttributes(duration, { method, status: kind })
+  durations.set(key, known)
+  return known
+}
+
+const record = (method: string, status: number, startedAt: number) =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => Metric.update(durationOf(method, status), now - startedAt))
+
 /** Every log line of a request carries its correlation id; failures of ours are logged, the rest is in the metrics and traces. */
 const observed = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
     const startedAt = yield* Clock.currentTimeMillis
-    const record = (status: number) =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) =>
-        Metric.update(
-          Metric.withAttributes(duration, { method: request.method, status: `${Math.floor(status / 100)}xx` }),
-          now - startedAt
-        )
-      )
+    const isTraced = !(yield* HttpMiddleware.TracerDisabledWhen)(request)
     const correlationId = request.headers[correlationHeader] ?? ""
-    return yield* app.pipe(
-      Effect.tap((response) => record(response.status)),
+    const recorded = app.pipe(
+      Effect.tap(({ status }) => record(request.method, status, startedAt)),
       Effect.tapCause((cause) => {
         const [response, why] = HttpServerError.causeResponseStripped(cause)
         const ours = response.status >= 500 && !Cause.hasInterruptsOnly(cause)
@@ -151,12 +159,24 @@ const observed = <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse
               Option.getOrElse(why, () => cause)
             )
           : Effect.void
-        return Effect.andThen(record(response.status), failed)
+        return Effect.andThen(record(request.method, response.status, startedAt), failed)
       }),
-      Effect.annotateLogs({ correlationId }),
-      Effect.annotateSpans({ correlationId })
+      Effect.annotateLogs({ correlationId })
     )
+    return yield* isTraced
+      ? Effect.annotateSpans(recorded, { correlationId })
+      : Effect.withTracerEnabled(recorded, false)
   })
+
+/** Spans are made for somebody: a collector, or a caller who traces and whose ids go on with what is written. */
+const tracedWhenWatched = Layer.effect(
+  HttpMiddleware.TracerDisabledWhen,
+  Effect.map(
+    Tracer.Tracer,
+    (tracer) => (request: HttpServerRequest.HttpServerRequest) =>
+      tracer === Tracer.nativeTracer && request.headers.traceparent === undefined
+  )
+)
 
 const cannotListen = (
   { host, port, portVariable }: ServeOptions,

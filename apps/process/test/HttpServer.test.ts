@@ -3,7 +3,7 @@ import { createServer } from "node:http"
 import { connect } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import { Health } from "@holdfast/resilience/Health"
-import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, Fiber, Layer, Scope, Tracer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as HealthRoutes from "../src/HealthRoutes.ts"
 import { type ServeOptions, serve } from "../src/HttpServer.ts"
@@ -25,6 +25,15 @@ const routes = Layer.mergeAll(
     Effect.map(HttpServerRequest.HttpServerRequest, (request) =>
       HttpServerResponse.text(request.headers["x-correlation-id"] ?? "")
     )
+  ),
+  HttpRouter.add(
+    "GET",
+    "/trace",
+    Effect.useSpan("work", ({ annotations, traceId }) =>
+      Effect.succeed(
+        HttpServerResponse.text(Context.get(annotations, Tracer.DisablePropagation) ? "nobody traces" : traceId)
+      )
+    )
   )
 )
 
@@ -45,6 +54,35 @@ const listening = Effect.fnUntraced(function* (options: Partial<ServeOptions> = 
   return `http://127.0.0.1:${port}`
 })
 const get = (url: string, init?: RequestInit) => Effect.promise(() => fetch(url, init))
+
+describe("traces", () => {
+  const traceId = "0af7651916cd43dd8448eb211c80319c"
+  const traceOf = (base: string, headers: Readonly<Record<string, string>>) =>
+    Effect.flatMap(get(`${base}/trace`, { headers }), (response) => Effect.promise(() => response.text()))
+
+  it.live("a caller's trace goes on, and without one nothing is traced for nobody", () =>
+    Effect.gen(function* () {
+      const base = yield* listening()
+      expect(yield* traceOf(base, { traceparent: `00-${traceId}-b7ad6b7169203331-01` })).toBe(traceId)
+      expect(yield* traceOf(base, {})).toBe("nobody traces")
+    })
+  )
+
+  it.live("with a collector every request is traced", () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const collector = Tracer.make({
+        span: (options) => {
+          names.push(options.name)
+          return new Tracer.NativeSpan(options)
+        }
+      })
+      const base = yield* Effect.provideService(listening(), Tracer.Tracer, collector)
+      expect(yield* traceOf(base, {})).toMatch(/^[0-9a-f]{32}$/)
+      expect(names).toEqual(["GET", "work"])
+    })
+  )
+})
 
 describe("bounds", () => {
   it.live("MUST: a body over the limit is refused, though Effect itself has no limit", () =>

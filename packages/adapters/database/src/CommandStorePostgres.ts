@@ -134,10 +134,16 @@ export const layer = Layer.effect(
         Effect.catchTag("Unavailable", (unavailable) => Effect.succeed<AppendOutcome>(unavailable))
       )
 
-    const append = Effect.fn("CommandStore.append")(function* (batch: ReadonlyArray<Decided>) {
-      const result = yield* attempt(batch)
-      return SqlError.isSqlError(result) ? yield* Effect.forEach(batch, one, { concurrency: singlesAtOnce }) : result
-    })
+    const append = (batch: ReadonlyArray<Decided>) =>
+      attempt(batch).pipe(
+        Effect.flatMap(
+          (result): Effect.Effect<ReadonlyArray<AppendOutcome>, Unavailable> =>
+            SqlError.isSqlError(result)
+              ? Effect.forEach(batch, one, { concurrency: singlesAtOnce })
+              : Effect.succeed(result)
+        ),
+        Effect.withSpan("CommandStore.append", {}, { captureStackTrace: false })
+      )
 
     const takeNumbers = Effect.fnUntraced(function* (count: number) {
       for (let taken = stock.take(count); ; taken = stock.take(count)) {

@@ -1,6 +1,6 @@
 // Tokens that were verified a moment ago, so that a signature is checked once per token and not once per request. Bounded: the one
 // used longest ago goes first. Holds hashes, never tokens.
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import type { Verified } from "./Identity.ts"
 
 export interface VerifiedTokens {
@@ -13,15 +13,15 @@ export interface VerifiedTokens {
 
 export const makeVerifiedTokens = (tokensMax: number): VerifiedTokens => {
   const byHash = new Map<string, Verified>()
-  const hashOf = (token: string) => createHash("sha256").update(token).digest("base64")
+  const hashOf = (token: string) => hash("sha256", token, "base64")
   return {
     find: (token, nowSeconds) => {
-      const hash = hashOf(token)
-      const verified = byHash.get(hash)
+      const key = hashOf(token)
+      const verified = byHash.get(key)
       if (verified === undefined) return undefined
-      byHash.delete(hash)
+      byHash.delete(key)
       if (verified.expiresAtSeconds <= nowSeconds) return undefined
-      byHash.set(hash, verified)
+      byHash.set(key, verified)
       return verified
     },
     keep: (token, verified) => {

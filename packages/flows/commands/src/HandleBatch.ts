@@ -24,9 +24,14 @@ interface Ready {
 }
 
 /** Settles every command but those it gives back, which are to go round again. */
-export const handleBatch = Effect.fn("Commands.batch")(function* (batch: ReadonlyArray<Pending>) {
+export const handleBatch = (batch: ReadonlyArray<Pending>) =>
+  Effect.withSpan(run(batch), "Commands.batch", {
+    captureStackTrace: false,
+    attributes: { commands: batch.length }
+  })
+
+const run = Effect.fnUntraced(function* (batch: ReadonlyArray<Pending>) {
   const store = yield* CommandStore
-  yield* Effect.annotateCurrentSpan({ commands: batch.length })
   const numbers: Numbers = new Map()
   return yield* Effect.gen(function* () {
     const known = yield* load(store, batch.filter(waits))

@@ -1,6 +1,6 @@
 // What makes two commands the same one: the principal, the commandId, and the fingerprint of what is asked. The fingerprint is of a
 // canonical form, so that the same command over another protocol, with its fields in another order, is still the same.
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import type { CommandAccepted } from "@holdfast/contracts/Command"
 import { CommandIdReused } from "@holdfast/contracts/CommandErrors"
 import type { DeskCommand } from "@holdfast/contracts/Commands"
@@ -8,8 +8,7 @@ import type { Receipt } from "@holdfast/database/CommandStore"
 import { Exit } from "effect"
 
 /** SHA-256 of the command, its name and nothing of its meta. */
-export const fingerprintOf = (command: DeskCommand): string =>
-  createHash("sha256").update(canonical(command)).digest("base64url")
+export const fingerprintOf = (command: DeskCommand): string => hash("sha256", canonical(command), "base64url")
 
 /** The first answer again, marked as a replay; refused when this id was used for another command. */
 export const answerAgain = (receipt: Receipt, fingerprint: string): Exit.Exit<CommandAccepted, CommandIdReused> =>

@@ -386,6 +386,15 @@ it.effect("what is written carries the given correlation id, the cause and the t
   )
 )
 
+it.effect("what nobody traces carries no trace", () =>
+  withStore((control) =>
+    Effect.andThen(
+      Effect.withTracerEnabled(issue(opening), false),
+      Effect.sync(() => expect(control.decided[0]?.traceparent).toBeNull())
+    )
+  )
+)
+
 it.effect("without a correlation id the command's own id is it", () =>
   withStore((control) =>
     Effect.gen(function* () {
