@@ -1,6 +1,7 @@
 // A page of 20 tickets with requester and assignee over GraphQL, the whole way from the socket through token, bounds and a real read
-// database, against two servers that have the answer in memory: one that only serialises it, and graphql-js without caches. They
-// alternate, so that what the machine does meanwhile hits all.
+// database, against three servers that do less: one that has the answer in memory and serialises it, one that asks the same database with
+// the same client and serialises what it gets, and graphql-js without caches on an answer in memory. They alternate, so that what the
+// machine does meanwhile hits all.
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -27,8 +28,9 @@ import { median, quantile, rounded, table, writeSection } from "./Report.ts"
 
 const connectionCounts = [1, 16, 64] as const
 const runs = 3
-const seconds = 3
+const seconds = 2
 const ticketCount = 500
+const agentCount = 10
 
 const root = resolve(import.meta.dirname, "../..")
 const folder = mkdtempSync(join(tmpdir(), "holdfast-bench-"))
@@ -46,7 +48,7 @@ const fillTickets = (url: Redacted.Redacted<string>) => {
       principal("customer", `customer-${n % 50}`),
       `Printer ${n} on floor ${n % 7} prints empty pages`
     )
-    history.issue(principal("agent", `agent-${n % 10}`), { _tag: "ClaimTicket", ticketId })
+    history.issue(principal("agent", `agent-${n % agentCount}`), { _tag: "ClaimTicket", ticketId })
   }
   const { envelopes } = history
   const views = [...Map.groupBy(envelopes, ({ streamId }) => streamId).values()].map((events) =>
@@ -72,17 +74,18 @@ const fillTickets = (url: Redacted.Redacted<string>) => {
   )
 }
 
-const makeToken = (directory: string) =>
-  Effect.andThen(
-    createKeySet(directory),
+/** Every connection is somebody else's: ten agents, each with a token of their own. */
+const makeTokens = (directory: string) => {
+  const tokenOf = (n: number) =>
     issueToken({
       directory,
       issuer: "holdfast",
       audience: "holdfast",
-      principal: { id: principal("agent", "bench").id, role: "agent" },
+      principal: { id: principal("agent", `agent-${n}`).id, role: "agent" },
       lifetime: Duration.hours(1)
-    })
-  ).pipe(Effect.map(Redacted.value))
+    }).pipe(Effect.map(Redacted.value))
+  return Effect.andThen(createKeySet(directory), Effect.forEach(Array.from({ length: agentCount }).keys(), tokenOf))
+}
 
 /** Profiling takes a part of the time itself, so what is measured is not profiled. */
 const startQueryApi = async (url: string, keys: string, profile: string | null) => {
@@ -109,11 +112,12 @@ const startQueryApi = async (url: string, keys: string, profile: string | null) 
   throw new Error("query-api did not become ready")
 }
 
-const startRival = async (kind: RivalOrder["kind"], answer: RivalOrder["answer"]) => {
+const startRival = async (kind: RivalOrder["kind"], answer: RivalOrder["answer"], databaseUrl: string) => {
   const port = await Effect.runPromise(freshPort)
   const child = fork(join(import.meta.dirname, "queries.rivals.ts"))
-  child.send({ kind, port, answer, sdl: printedSchema() } satisfies RivalOrder)
-  await once(child, "message")
+  child.send({ kind, port, answer, sdl: printedSchema(), databaseUrl } satisfies RivalOrder)
+  const ended = once(child, "exit").then(() => Promise.reject(new Error(`${kind} did not start`)))
+  await Promise.race([once(child, "message"), ended])
   return { child, port }
 }
 
@@ -143,34 +147,43 @@ const ask = async (port: number, token: string): Promise<RivalOrder["answer"]> =
 interface Measured {
   readonly connections: number
   readonly raw: number
+  readonly rawSql: number
   readonly bare: number
   readonly desk: number
-  readonly ratio: number
+  readonly toRaw: number
+  readonly toRawSql: number
   readonly latenciesMs: ReadonlyArray<number>
 }
 
 interface Ports {
   readonly raw: number
+  readonly rawSql: number
   readonly bare: number
   readonly desk: number
 }
 
-const measure = async (ports: Ports, token: string, connections: number): Promise<Measured> => {
-  const order = { connections, token, body, durationMs: seconds * 1000 }
-  const [raws, bares, desks]: [Array<number>, Array<number>, Array<number>] = [[], [], []]
+const measure = async (ports: Ports, tokens: ReadonlyArray<string>, connections: number): Promise<Measured> => {
+  const order = { connections, tokens, body, durationMs: seconds * 1000 }
+  const rates = { raw: [] as number[], rawSql: [] as number[], bare: [] as number[], desk: [] as number[] }
   const latenciesMs: Array<number> = []
   for (let round = 0; round < runs; round++) {
-    raws.push((await load({ ...order, port: ports.raw })).perSecond)
-    bares.push((await load({ ...order, port: ports.bare })).perSecond)
+    rates.raw.push((await load({ ...order, port: ports.raw })).perSecond)
+    rates.rawSql.push((await load({ ...order, port: ports.rawSql })).perSecond)
+    rates.bare.push((await load({ ...order, port: ports.bare })).perSecond)
     const desk = await load({ ...order, port: ports.desk })
-    desks.push(desk.perSecond)
+    rates.desk.push(desk.perSecond)
     for (const one of desk.latenciesMs) latenciesMs.push(one)
   }
-  const ratio = median(desks.map((desk, round) => desk / (raws[round] ?? Number.NaN)))
+  const ratioTo = (others: ReadonlyArray<number>) =>
+    median(rates.desk.map((desk, round) => desk / (others[round] ?? Number.NaN)))
+  const [raw, rawSql, bare, desk] = [median(rates.raw), median(rates.rawSql), median(rates.bare), median(rates.desk)]
   process.stdout.write(
-    `${connections} connections: raw ${rounded(median(raws))}/s, graphql-js ${rounded(median(bares))}/s, desk ${rounded(median(desks))}/s\n`
+    `${connections} connections: raw ${rounded(raw)}/s, raw with SQL ${rounded(rawSql)}/s, graphql-js ${rounded(bare)}/s, desk ${rounded(desk)}/s\n`
   )
-  return { connections, raw: median(raws), bare: median(bares), desk: median(desks), ratio, latenciesMs }
+  return {
+    ...{ connections, raw, rawSql, bare, desk, latenciesMs },
+    ...{ toRaw: ratioTo(rates.raw), toRawSql: ratioTo(rates.rawSql) }
+  }
 }
 
 const naming: Naming = [
@@ -183,10 +196,13 @@ const naming: Naming = [
 
 const report = (measured: ReadonlyArray<Measured>, profile: string) => {
   const rates = table(
-    ["connections", "raw JSON (1/s)", "bare graphql-js (1/s)", "desk (1/s)", "desk / raw", "p50 (ms)", "p99 (ms)"],
+    [
+      ...["connections", "raw JSON (1/s)", "raw JSON with SQL (1/s)", "bare graphql-js (1/s)", "desk (1/s)"],
+      ...["desk / raw", "desk / raw with SQL", "p50 (ms)", "p99 (ms)"]
+    ],
     measured.map((one) => [
       one.connections,
-      ...[one.raw, one.bare, one.desk, one.ratio].map(rounded),
+      ...[one.raw, one.rawSql, one.bare, one.desk, one.toRaw, one.toRawSql].map(rounded),
       ...[0.5, 0.99].map((part) => rounded(quantile(one.latenciesMs, part)))
     ])
   )
@@ -197,10 +213,12 @@ const report = (measured: ReadonlyArray<Measured>, profile: string) => {
   writeSection({
     name: "queries",
     title: "Queries: 20 tickets with requester and assignee over GraphQL",
-    body: `The desk verifies a token, bounds and plans the query, and reads a real PostgreSQL; requests that ask for the same page at the same moment
-share one statement. The raw server and bare graphql-js have the same answer in memory and nothing else to do. Closed loop, the three
-alternating; median of ${runs} runs of ${seconds} s. Generator, servers and PostgreSQL share the machine. One connection waits for PostgreSQL each time, which the
-other two never do.
+    body: `The desk verifies a token, bounds and plans the query, and reads a real PostgreSQL; requests of ${agentCount} agents that ask for the same page at
+the same moment share one statement, which began after each of them had arrived, and the text that is made of it. Raw JSON and bare
+graphql-js have the same answer in memory and nothing else to do; raw JSON with SQL runs the statement in every request, with the same
+client. The second ratio is what GraphQL, permissions and sharing cost or save where both must ask; the first is a ceiling for a desk that need
+never ask. Closed loop, alternating; median of ${runs} runs of ${seconds} s. Generator, servers and PostgreSQL share the machine. One connection waits for
+PostgreSQL each time.
 
 ${rates}
 
@@ -217,19 +235,19 @@ const main = Effect.gen(function* () {
   const url = yield* migratedDatabase
   yield* fillTickets(url)
   const keys = join(folder, "keys")
-  const token = yield* makeToken(keys)
+  const tokens = yield* makeTokens(keys)
   const profile = join(folder, "profile")
   const desk = yield* ended(() => startQueryApi(Redacted.value(url), keys, null))
-  const answer = yield* Effect.promise(() => ask(desk.port, token))
-  const raw = yield* ended(() => startRival("raw", answer))
-  const bare = yield* ended(() => startRival("graphql-js", answer))
-  const ports = { raw: raw.port, bare: bare.port, desk: desk.port }
-  yield* Effect.promise(() => load({ port: desk.port, token, body, connections: 16, durationMs: 2000 }))
+  const answer = yield* Effect.promise(() => ask(desk.port, tokens[0] ?? ""))
+  const rival = (kind: RivalOrder["kind"]) => ended(() => startRival(kind, answer, Redacted.value(url)))
+  const [raw, rawSql, bare] = [yield* rival("raw"), yield* rival("raw-sql"), yield* rival("graphql-js")]
+  const ports = { raw: raw.port, rawSql: rawSql.port, bare: bare.port, desk: desk.port }
+  yield* Effect.promise(() => load({ port: desk.port, tokens, body, connections: 16, durationMs: 2000 }))
   const measured: Array<Measured> = []
   for (const connections of connectionCounts)
-    measured.push(yield* Effect.promise(() => measure(ports, token, connections)))
+    measured.push(yield* Effect.promise(() => measure(ports, tokens, connections)))
   const profiled = yield* ended(() => startQueryApi(Redacted.value(url), keys, profile))
-  yield* Effect.promise(() => load({ port: profiled.port, token, body, connections: 64, durationMs: seconds * 3000 }))
+  yield* Effect.promise(() => load({ port: profiled.port, tokens, body, connections: 64, durationMs: seconds * 3000 }))
   profiled.child.kill("SIGTERM")
   yield* Effect.promise(() => once(profiled.child, "exit"))
   report(measured, profile)

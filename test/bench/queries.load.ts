@@ -6,7 +6,8 @@ export interface QueryLoadOrder {
   readonly port: number
   readonly connections: number
   readonly durationMs: number
-  readonly token: string
+  /** Connections take them in turn. */
+  readonly tokens: ReadonlyArray<string>
   readonly body: string
 }
 
@@ -17,7 +18,7 @@ export interface QueryLoadResult {
   readonly wrong: number
 }
 
-const run = async ({ body, connections, durationMs, port, token }: QueryLoadOrder): Promise<QueryLoadResult> => {
+const requestBy = (token: string, body: string): Buffer => {
   const head = [
     "POST /graphql HTTP/1.1",
     "host: bench",
@@ -26,13 +27,18 @@ const run = async ({ body, connections, durationMs, port, token }: QueryLoadOrde
     "accept: application/json",
     `content-length: ${Buffer.byteLength(body)}`
   ]
-  const request = Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`)
+  return Buffer.from(`${head.join("\r\n")}\r\n\r\n${body}`)
+}
+
+const run = async ({ body, connections, durationMs, port, tokens }: QueryLoadOrder): Promise<QueryLoadResult> => {
+  const requests = tokens.map((token) => requestBy(token, body))
   const latenciesMs: Array<number> = []
   let wrong = 0
   const startMs = performance.now()
   const endMs = startMs + durationMs
-  const line = () =>
+  const line = (_: unknown, index: number) =>
     new Promise<void>((done, fail) => {
+      const request = requests[index % requests.length] ?? Buffer.alloc(0)
       const socket = connect({ port, host: "127.0.0.1", noDelay: true })
       let sentMs = 0
       let expected = 0
