@@ -22,6 +22,8 @@ import { median, quantile, rounded, table, writeSection } from "./Report.ts"
 const connectionCounts = [1, 16, 64] as const
 const runs = 3
 const seconds = 5
+/** At each number of connections, until what is measured is compiled. */
+const warmUpSeconds = 5
 /** Each may send 1 200 commands a minute. */
 const principals = 600
 const openLoopShare = 0.5
@@ -59,7 +61,15 @@ const pgbenchScript = (): string => {
     stream_version: 1,
     type: "TicketOpened",
     schema_version: 1,
-    data: { ticketId: id, number: 1, subject: "Printer on floor 3", priority: "normal", requester: { id: "bench" }, messageId: id, body },
+    data: {
+      ticketId: id,
+      number: 1,
+      subject: "Printer on floor 3",
+      priority: "normal",
+      requester: { id: "bench" },
+      messageId: id,
+      body
+    },
     visibility: { audience: "public", requesterId: "bench", before: null, after: facts }
   }
   // pgbench takes a colon before a letter or digit for a variable of its own.
@@ -93,18 +103,29 @@ const load = async (order: LoadOrder): Promise<LoadResult> => {
   return result
 }
 
-const startCommandApi = async (url: string, keys: string, profile: string): Promise<{ child: ChildProcess; port: number }> => {
+const startCommandApi = async (
+  url: string,
+  keys: string,
+  profile: string | null
+): Promise<{ child: ChildProcess; port: number }> => {
   const [port, grpcPort] = [await Effect.runPromise(freshPort), await Effect.runPromise(freshPort)]
-  const child = spawn(process.execPath, ["--cpu-prof", `--cpu-prof-dir=${profile}`, join(root, "apps/command-api/src/main.ts")], {
-    stdio: ["ignore", "ignore", "inherit"],
-    env: {
-      ...process.env,
-      HOLDFAST_DATABASE_URL: url,
-      HOLDFAST_COMMAND_PORT: String(port),
-      HOLDFAST_GRPC_PORT: String(grpcPort),
-      HOLDFAST_JWKS: publicKeySetFile(keys)
+  const child = spawn(
+    process.execPath,
+    [
+      ...(profile === null ? [] : ["--cpu-prof", `--cpu-prof-dir=${profile}`]),
+      join(root, "apps/command-api/src/main.ts")
+    ],
+    {
+      stdio: ["ignore", "ignore", "inherit"],
+      env: {
+        ...process.env,
+        HOLDFAST_DATABASE_URL: url,
+        HOLDFAST_COMMAND_PORT: String(port),
+        HOLDFAST_GRPC_PORT: String(grpcPort),
+        HOLDFAST_JWKS: publicKeySetFile(keys)
+      }
     }
-  })
+  )
   for (let attempt = 0; attempt < 1200; attempt++) {
     const ready = await fetch(`http://127.0.0.1:${port}/health/ready`).catch(() => undefined)
     if (ready?.ok) return { child, port }
@@ -140,7 +161,12 @@ interface Measured {
   readonly open: LoadResult
 }
 
-const measure = async (url: string, port: number, tokens: ReadonlyArray<string>, connections: number): Promise<Measured> => {
+const measure = async (
+  url: string,
+  port: number,
+  tokens: ReadonlyArray<string>,
+  connections: number
+): Promise<Measured> => {
   const script = join(folder, "append.sql")
   writeFileSync(script, `${pgbenchScript()};\n`)
   const order = { port, connections, tokens, durationMs: seconds * 1000 }
@@ -171,7 +197,13 @@ const naming: Naming = [
 const report = (measured: ReadonlyArray<Measured>, profile: string) => {
   const throughput = table(
     ["connections", "pgbench, one command per statement (1/s)", "REST (1/s)", "ratio", "answered 503"],
-    measured.map((one) => [one.connections, rounded(one.ceiling), rounded(one.perSecond), rounded(one.ratio), one.refused])
+    measured.map((one) => [
+      one.connections,
+      rounded(one.ceiling),
+      rounded(one.perSecond),
+      rounded(one.ratio),
+      one.refused
+    ])
   )
   const latency = table(
     ["connections", "rate (1/s)", "p50 (ms)", "p99 (ms)", "p99.9 (ms)"],
@@ -198,28 +230,42 @@ Open loop at half of that rate, latency from when a request was due:
 
 ${latency}
 
-Where the time of command-api goes (\`node --cpu-prof\`, all of the above):
+Where the time of command-api goes, its start included (\`node --cpu-prof\`, in a process of its own, 16 connections):
 
 ${parts}`
   })
 }
+
+/** Ends it in peace, so that it writes its profile. */
+const withCommandApi = <A>(url: string, keys: string, profile: string | null, use: (port: number) => Promise<A>) =>
+  Effect.gen(function* () {
+    const { child, port } = yield* Effect.acquireRelease(
+      Effect.promise(() => startCommandApi(url, keys, profile)),
+      ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+    )
+    const used = yield* Effect.promise(() => use(port))
+    child.kill("SIGTERM")
+    yield* Effect.promise(() => once(child, "exit"))
+    return used
+  }).pipe(Effect.scoped)
 
 const main = Effect.gen(function* () {
   const url = Redacted.value(yield* migratedDatabase)
   const keys = join(folder, "keys")
   const tokens = yield* makeTokens(keys)
   const profile = join(folder, "profile")
-  const { child, port } = yield* Effect.acquireRelease(
-    Effect.promise(() => startCommandApi(url, keys, profile)),
-    ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
+  const measured = yield* withCommandApi(url, keys, null, async (port) => {
+    const all: Array<Measured> = []
+    for (const connections of [1, 64, 16, 1]) {
+      await load({ port, connections, tokens, durationMs: warmUpSeconds * 1000, rate: null })
+    }
+    for (const connections of connectionCounts) all.push(await measure(url, port, tokens, connections))
+    return all
+  })
+  // In a process of its own, because profiling costs time.
+  yield* withCommandApi(url, keys, profile, (port) =>
+    load({ port, connections: 16, tokens, durationMs: 4 * seconds * 1000, rate: null })
   )
-  const measured: Array<Measured> = []
-  yield* Effect.promise(() => load({ port, connections: 16, tokens, durationMs: 3000, rate: null }))
-  for (const connections of connectionCounts) {
-    measured.push(yield* Effect.promise(() => measure(url, port, tokens, connections)))
-  }
-  child.kill("SIGTERM")
-  yield* Effect.promise(() => once(child, "exit"))
   report(measured, profile)
 })
 

@@ -26,7 +26,10 @@ interface Line {
   readonly send: (dueMs: number) => void
 }
 
-const body = JSON.stringify({ subject: "Printer on floor 3", body: "It prints empty pages since this morning. ".repeat(5) })
+const body = JSON.stringify({
+  subject: "Printer on floor 3",
+  body: "It prints empty pages since this morning. ".repeat(5)
+})
 
 const requestText = (token: string): string =>
   [
