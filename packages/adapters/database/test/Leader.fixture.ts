@@ -9,7 +9,7 @@ const url = Redacted.make(process.argv[2] ?? "")
 const lead = Effect.gen(function* () {
   const log = yield* EventLog
   const assigning = keepRunning("assigning", Effect.forever(Effect.andThen(log.assignPositions(3), Effect.yieldNow)))
-  yield* log.lead(
+  return yield* log.lead(
     "relay",
     Effect.andThen(
       Effect.sync(() => process.stdout.write("leading\n")),
