@@ -133,7 +133,11 @@ const clear = async (connection: Connection) => {
   for (const name of [queue, topology.changes, ...ConsumerGroup.literals.flatMap(topology.queues)]) {
     await connection.queueDelete({ queue: name })
   }
-  for (const exchange of [topology.events, ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)]) {
+  for (const exchange of [
+    topology.events,
+    topology.settled,
+    ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)
+  ]) {
     await connection.exchangeDelete({ exchange })
   }
 }

@@ -5,14 +5,12 @@ import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import { assert, layer as describeLayer } from "@effect/vitest"
-import { makeTopology } from "@holdfast/broker/Topology"
 import { EventLog } from "@holdfast/database/EventLog"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
 import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
 import { startStack } from "@holdfast/scripts/Stack"
 import { Context, Duration, Effect, Fiber, Layer, Redacted } from "effect"
-import { Connection } from "rabbitmq-client"
 import { assertCompleteInOrder, assertShownOnce, eventsOn, makeWorld, until } from "./EventWorld.ts"
 
 /** One RabbitMQ for all, that each test leaves running, and a database and a desk for each. */
@@ -26,21 +24,9 @@ class Rabbit extends Context.Service<Rabbit, ServerProcess>()("test/Rabbit") {
       )
       const rabbit = stack.servers.get("rabbitmq")
       assert.isDefined(rabbit)
-      yield* Effect.promise(() => settled(rabbit))
       return rabbit
     })
   )
-}
-
-/** RabbitMQ forgets stream queues when it is killed within seconds of declaring its first one; an orderly end writes that down. */
-const settled = async (rabbit: ServerProcess) => {
-  const connection = new Connection(rabbit.plan.url)
-  const channel = await connection.acquire()
-  await makeTopology("first").declare(channel)
-  await channel.close()
-  await connection.close()
-  await rabbit.stop()
-  await rabbit.start()
 }
 
 const newDesk = Effect.gen(function* () {

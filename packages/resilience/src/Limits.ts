@@ -105,6 +105,8 @@ export const Broker = {
   connectDeadline: Duration.seconds(3),
   /** Declaring every exchange and queue for the first time on a slow disk; afterwards milliseconds. */
   declareDeadline: Duration.seconds(20),
+  /** Before anything is published through new queues: RabbitMQ writes their names to disk within 1 s of the last one. */
+  settleDelay: Duration.seconds(3),
   reconnectMin: Duration.millis(200),
   reconnectMax: Duration.seconds(3),
   /** A channel or connection that does not close in time is left to the server. */

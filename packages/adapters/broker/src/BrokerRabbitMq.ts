@@ -104,11 +104,36 @@ const makeDeclared = Effect.fnUntraced(function* (connection: Connection, topolo
       const channel = yield* openChannel(connection)
       const current = connections
       yield* promise(() => topology.declare(channel))
+      yield* settle(connection, channel, topology)
       declaredOn = current
     })
   )
   return Effect.suspend(() => (declaredOn === connections ? Effect.void : declare)).pipe(Semaphore.withPermit(one))
 })
+
+// RabbitMQ answers a declaration before the queue's name is on disk. Killed in between, it starts the queue anew, empty and without a
+// leader for good, and what it had confirmed is gone: so nothing is published before new queues have had the time to get there.
+const settle = Effect.fnUntraced(function* (connection: Connection, channel: Channel, { settled }: Topology) {
+  if (yield* exchangeExists(connection, settled)) return
+  yield* Effect.sleep(Limits.settleDelay)
+  yield* promise(() => channel.exchangeDeclare({ exchange: settled, type: "fanout", durable: true }))
+})
+
+/** On a channel of its own, which the server closes if not. */
+const exchangeExists = (connection: Connection, exchange: string) =>
+  Effect.scoped(
+    Effect.flatMap(openChannel(connection), (channel) =>
+      promise(() =>
+        channel.exchangeDeclare({ exchange, passive: true }).then(
+          () => true,
+          (error) => {
+            if (codeOf(error) === "NOT_FOUND") return false
+            throw error
+          }
+        )
+      )
+    )
+  )
 
 const openChannel = (connection: Connection) =>
   Effect.acquireRelease(
@@ -317,12 +342,15 @@ const asUnavailable = (error: unknown): Unavailable => {
 
 /** Every error of the driver means that the broker did not do what was asked. */
 const toFailure = (error: unknown): Failure => {
-  const code = typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
+  const code = codeOf(error)
   if (/^(ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|TIMEOUT|CONNECTION_TIMEOUT)$/.test(code))
     return { reason: "unreachable", detail: describe(error) }
   if (/^(CH_CLOSE|CONN_CLOSE|SOCKET_TIMEOUT|READ_END|ECONNRESET|EPIPE|CONNECTION_FORCED|CLOSING)$/.test(code))
     return { reason: "connection_lost", detail: describe(error) }
   return { reason: "refused", detail: describe(error) }
 }
+
+const codeOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "code" in error ? String(error.code) : ""
 
 const describe = (error: unknown): string => (error instanceof Error ? error.message : "unknown error")

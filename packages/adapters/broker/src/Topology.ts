@@ -13,6 +13,8 @@ export interface Topology {
   readonly events: string
   readonly changes: string
   readonly queues: (group: ConsumerGroup) => ReadonlyArray<string>
+  /** An exchange that nothing goes through: that it is there says that all queues have had the time to reach the server's disk. */
+  readonly settled: string
   readonly declare: (channel: Channel) => Promise<void>
 }
 
@@ -26,6 +28,8 @@ export const makeTopology = (prefix: string): Topology => {
     events,
     changes,
     queues,
+    // A release with more queues lets them settle too.
+    settled: `${prefix}.settled.${ConsumerGroup.literals.length * Limits.partitions}`,
     declare: async (channel) => {
       await channel.exchangeDeclare({ exchange: events, type: "topic", durable: true })
       for (const group of ConsumerGroup.literals) {

@@ -31,7 +31,11 @@ const removeDesk = async (url: string, prefix: string): Promise<void> => {
   for (const queue of [topology.changes, ...ConsumerGroup.literals.flatMap(topology.queues)]) {
     await connection.queueDelete({ queue })
   }
-  for (const exchange of [topology.events, ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)]) {
+  for (const exchange of [
+    topology.events,
+    topology.settled,
+    ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)
+  ]) {
     await connection.exchangeDelete({ exchange })
   }
   await connection.close()
