@@ -42,7 +42,10 @@ export const profileParts = (folder: string, naming: Naming): ReadonlyArray<Part
     .sort((left, right) => right.share - left.share)
 }
 
-const nameOf = ({ functionName, url }: { readonly functionName: string; readonly url: string }, naming: Naming): string => {
+const nameOf = (
+  { functionName, url }: { readonly functionName: string; readonly url: string },
+  naming: Naming
+): string => {
   if (functionName === "(idle)") return "idle"
   if (functionName === "(garbage collector)") return "garbage collection"
   if (functionName === "(program)") return "system calls and V8"

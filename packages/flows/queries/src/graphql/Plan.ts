@@ -22,8 +22,8 @@ import {
   type SelectionSetNode
 } from "graphql"
 import type { JsonText } from "./JsonText.ts"
+import { OneReadForMany } from "./OneReadForMany.ts"
 import type { RequestContext } from "./RequestContext.ts"
-import { Shared } from "./Shared.ts"
 
 type Variables = NonNullable<Parameters<typeof getArgumentValues>[2]>
 type Source = Readonly<Record<string, unknown>>
@@ -201,7 +201,7 @@ const later = async (
 /** Without a resolver below, every reader of this very object is shown the same. */
 const sharedText = (field: PlannedField, value: unknown, run: Run): JsonText | null => {
   const { selection } = field
-  if (!(value instanceof Shared) || selection === null || !selection.isPlain) return null
+  if (!(value instanceof OneReadForMany) || selection === null || !selection.isPlain) return null
   return value.textFor(selection, () => complete(field, value, run))
 }
 

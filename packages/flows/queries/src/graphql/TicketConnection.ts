@@ -6,9 +6,9 @@ import type { TicketPage, TicketPageRequest } from "@holdfast/database/ReadTable
 import { type Connection, connection, type Edge, type PageInfo } from "./Connection.ts"
 import { ticketCursor } from "./Cursors.ts"
 import { type TicketNode, ticketNode } from "./Nodes.ts"
-import { Shared } from "./Shared.ts"
+import { OneReadForMany } from "./OneReadForMany.ts"
 
-export class TicketConnection extends Shared implements Connection<TicketNode> {
+export class TicketConnection extends OneReadForMany implements Connection<TicketNode> {
   readonly list: TicketListName
   readonly edges: ReadonlyArray<Edge<TicketNode>>
   readonly nodes: ReadonlyArray<TicketNode>

@@ -2,7 +2,7 @@
 // written once for all of them, and forgotten with the object.
 import { JsonText } from "./JsonText.ts"
 
-export class Shared {
+export class OneReadForMany {
   readonly #texts = new Map<object, JsonText>()
 
   /** `write` makes the value that the selection shows. Bounded by the kinds of requests that share this object. */
