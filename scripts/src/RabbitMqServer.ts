@@ -45,7 +45,7 @@ export const rabbitMqPlan = (root: string, ports: RabbitMqPorts): ServerPlan => 
 const writeFiles = (folder: string, ports: RabbitMqPorts) => {
   rmSync(join(folder, "mnesia"), { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, "enabled_plugins"), "[rabbitmq_consistent_hash_exchange].\n")
+  writeFileSync(join(folder, "enabled_plugins"), "[].\n")
   writeFileSync(join(folder, "rabbitmq.conf"), `listeners.tcp.1 = 127.0.0.1:${ports.amqp}\n`)
   const cookie = join(folder, ".erlang.cookie")
   rmSync(cookie, { force: true })

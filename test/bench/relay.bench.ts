@@ -6,9 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { Session } from "node:inspector/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ConsumerGroup } from "@holdfast/broker/Broker"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
-import { makeTopology, streamHeader } from "@holdfast/broker/Topology"
+import { makeTopology, partitionOf } from "@holdfast/broker/Topology"
 import { encodeEnvelope, mediaType } from "@holdfast/contracts/CloudEvent"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Position, StreamId } from "@holdfast/contracts/Ids"
@@ -91,7 +90,7 @@ const endProfile = async (session: Session) => {
 }
 
 /** As many confirms in flight as the relay has, and the next ones as soon as these are there. */
-const raw = async (connection: Connection, exchange: string, routingKey: string) => {
+const raw = async (connection: Connection, exchange: string, routingKey: (streamId: StreamId) => string) => {
   const channel = await connection.acquire()
   await channel.confirmSelect()
   const started = performance.now()
@@ -100,7 +99,7 @@ const raw = async (connection: Connection, exchange: string, routingKey: string)
     await Promise.all(
       batch.map(({ bytes, streamId }) =>
         channel.basicPublish(
-          { exchange, routingKey, durable: true, contentType: mediaType, headers: { [streamHeader]: streamId } },
+          { exchange, routingKey: routingKey(streamId), durable: true, contentType: mediaType },
           bytes
         )
       )
@@ -130,16 +129,8 @@ const prepare = async (connection: Connection) => {
 }
 
 const clear = async (connection: Connection) => {
-  for (const name of [queue, topology.changes, ...ConsumerGroup.literals.flatMap(topology.queues)]) {
-    await connection.queueDelete({ queue: name })
-  }
-  for (const exchange of [
-    topology.events,
-    topology.settled,
-    ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)
-  ]) {
-    await connection.exchangeDelete({ exchange })
-  }
+  for (const name of [queue, ...topology.names.queues]) await connection.queueDelete({ queue: name })
+  for (const exchange of topology.names.exchanges) await connection.exchangeDelete({ exchange })
 }
 
 const naming: Naming = [
@@ -158,9 +149,11 @@ const bench = Effect.gen(function* () {
   const rates = { queue: [] as number[], topology: [] as number[], relay: [] as number[] }
   for (let run = 0; run < runs; run++) {
     yield* withConnection(text, prepare)
-    rates.queue.push(yield* withConnection(text, (connection) => raw(connection, "", queue)))
+    rates.queue.push(yield* withConnection(text, (connection) => raw(connection, "", () => queue)))
     rates.topology.push(
-      yield* withConnection(text, (connection) => raw(connection, topology.events, "ticket.TicketReplied"))
+      yield* withConnection(text, (connection) =>
+        raw(connection, topology.events, (streamId) => `ticket.TicketReplied.${partitionOf(streamId)}`)
+      )
     )
     yield* withConnection(text, prepare)
     rates.relay.push(yield* relayed(url, run === runs - 1))

@@ -82,16 +82,8 @@ const rabbitMq = Effect.gen(function* () {
 const removeDesk = async (url: string, prefix: string): Promise<void> => {
   const connection = new Connection(url)
   const topology = makeTopology(prefix)
-  for (const queue of [topology.changes, ...ConsumerGroup.literals.flatMap(topology.queues)]) {
-    await connection.queueDelete({ queue })
-  }
-  for (const exchange of [
-    topology.events,
-    topology.settled,
-    ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)
-  ]) {
-    await connection.exchangeDelete({ exchange })
-  }
+  for (const queue of topology.names.queues) await connection.queueDelete({ queue })
+  for (const exchange of topology.names.exchanges) await connection.exchangeDelete({ exchange })
   await connection.close()
 }
 

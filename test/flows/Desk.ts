@@ -7,7 +7,6 @@ import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ConsumerGroup } from "@holdfast/broker/Broker"
 import { makeTopology } from "@holdfast/broker/Topology"
 import { freshDatabase } from "@holdfast/migrations/FreshDatabase"
 import { choosePort } from "@holdfast/scripts/Ports"
@@ -141,14 +140,10 @@ const realServers = async (scope: Scope.Scope): Promise<NodeJS.ProcessEnv> => {
 }
 
 const removeDeskFrom = async (url: string): Promise<void> => {
-  const { changes, events, queues } = makeTopology("holdfast")
+  const { names } = makeTopology("holdfast")
   const connection = new Connection({ url })
-  const channel = await connection.acquire()
-  const groups = ConsumerGroup.literals
-  for (const queue of [changes, ...groups.flatMap(queues)]) await channel.queueDelete({ queue })
-  for (const exchange of [events, ...groups.map((group) => `holdfast.${group}`)])
-    await channel.exchangeDelete({ exchange })
-  await channel.close()
+  for (const queue of names.queues) await connection.queueDelete({ queue })
+  for (const exchange of names.exchanges) await connection.exchangeDelete({ exchange })
   await connection.close()
 }
 

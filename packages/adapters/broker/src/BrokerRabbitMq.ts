@@ -24,7 +24,7 @@ import {
 } from "effect"
 import { type AsyncMessage, type Channel, Connection } from "rabbitmq-client"
 import { Broker, type ConsumerGroup, type Delivery } from "./Broker.ts"
-import { makeTopology, streamHeader, type Topology } from "./Topology.ts"
+import { makeTopology, routingKeyOf, type Topology } from "./Topology.ts"
 
 export interface RabbitMqOptions {
   /** Names the virtual host, if it is not the default one. */
@@ -192,11 +192,10 @@ const send = (topology: Topology, channel: Channel, envelope: Envelope) =>
   channel.basicPublish(
     {
       exchange: topology.events,
-      routingKey: `${envelope.streamType}.${envelope.event._tag}`,
+      routingKey: routingKeyOf(envelope),
       durable: true,
       contentType: mediaType,
-      messageId: envelope.eventId,
-      headers: { [streamHeader]: envelope.streamId }
+      messageId: envelope.eventId
     },
     Buffer.from(encodeEnvelope(envelope))
   )

@@ -1,13 +1,23 @@
-// What stands in RabbitMQ, declared by whoever comes first and the same for all. One topic exchange takes every event; each group has
-// a consistent-hash exchange on the stream id behind it, so that all events of a stream go through one of its quorum queues, each
-// with a single active consumer: order per stream, streams in parallel. The change feed is a stream queue that readers replay.
+// What stands in RabbitMQ, declared by whoever comes first and the same for all. One topic exchange takes every event; each group has a
+// quorum queue per partition, bound to the partition that ends the routing key, each with a single active consumer: order per
+// stream, streams in parallel. The change feed is a stream queue that readers replay.
+//
+// The publisher says which partition a stream belongs to. RabbitMQ's consistent-hash exchange would do that too, but it shares the
+// streams out anew when the server restarts, so that a stream's later events may overtake the earlier ones in another queue.
+
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { StreamId } from "@holdfast/contracts/Ids"
 import { Broker as Limits } from "@holdfast/resilience/Limits"
 import { ByteSize, Duration } from "effect"
 import type { Channel } from "rabbitmq-client"
 import { ConsumerGroup } from "./Broker.ts"
 
-/** The header that a message's queue is chosen by. */
-export const streamHeader = "holdfast-stream"
+/** Never changes while events of the stream are under way. The last digits of a UUID are its random or hashed ones. */
+export const partitionOf = (streamId: StreamId): number => Number.parseInt(streamId.slice(-8), 16) % Limits.partitions
+
+/** `<stream>.<event>.<partition>`: others may bind what they like to, such as `ticket.TicketOpened.*`. */
+export const routingKeyOf = ({ event, streamId, streamType }: Envelope): string =>
+  `${streamType}.${event._tag}.${partitionOf(streamId)}`
 
 export interface Topology {
   readonly events: string
@@ -15,6 +25,8 @@ export interface Topology {
   readonly queues: (group: ConsumerGroup) => ReadonlyArray<string>
   /** An exchange that nothing goes through: that it is there says that all queues have had the time to reach the server's disk. */
   readonly settled: string
+  /** Everything that `declare` and settling leave on the server. */
+  readonly names: { readonly queues: ReadonlyArray<string>; readonly exchanges: ReadonlyArray<string> }
   readonly declare: (channel: Channel) => Promise<void>
 }
 
@@ -24,36 +36,30 @@ export const makeTopology = (prefix: string): Topology => {
   const changes = `${prefix}.changes`
   const partitions = Array.from({ length: Limits.partitions }, (_, index) => index)
   const queues = (group: ConsumerGroup) => partitions.map((partition) => `${prefix}.${group}.${partition}`)
+  const groupQueues = ConsumerGroup.literals.flatMap(queues)
+  // A release with more queues lets them settle too.
+  const settled = `${prefix}.settled.${groupQueues.length}`
   return {
     events,
     changes,
     queues,
-    // A release with more queues lets them settle too.
-    settled: `${prefix}.settled.${ConsumerGroup.literals.length * Limits.partitions}`,
+    settled,
+    names: { queues: [...groupQueues, changes], exchanges: [events, settled] },
     declare: async (channel) => {
       await channel.exchangeDeclare({ exchange: events, type: "topic", durable: true })
       for (const group of ConsumerGroup.literals) {
-        await declareGroup(channel, events, `${prefix}.${group}`, queues(group))
+        await declareGroup(channel, events, queues(group))
       }
       await declareChanges(channel, events, changes)
     }
   }
 }
 
-const declareGroup = async (channel: Channel, events: string, exchange: string, queues: ReadonlyArray<string>) => {
-  await channel.exchangeDeclare({
-    exchange,
-    type: "x-consistent-hash",
-    durable: true,
-    arguments: { "hash-header": streamHeader }
-  })
-  for (const queue of queues) {
+const declareGroup = async (channel: Channel, events: string, queues: ReadonlyArray<string>) => {
+  for (const [partition, queue] of queues.entries()) {
     await channel.queueDeclare({ queue, durable: true, arguments: quorum })
-    // Here the routing key is the queue's weight: all the same.
-    await channel.queueBind({ exchange, queue, routingKey: "1" })
+    await channel.queueBind({ exchange: events, queue, routingKey: `*.*.${partition}` })
   }
-  // Last, so that no event reaches the group before all of its queues share the streams.
-  await channel.exchangeBind({ source: events, destination: exchange, routingKey: "#" })
 }
 
 const quorum = {

@@ -3,7 +3,6 @@ import { randomUUID } from "node:crypto"
 import { Health } from "@holdfast/resilience/Health"
 import { Config, Effect, Layer, Redacted } from "effect"
 import { Connection } from "rabbitmq-client"
-import { ConsumerGroup } from "../src/Broker.ts"
 import * as BrokerRabbitMq from "../src/BrokerRabbitMq.ts"
 import { makeTopology } from "../src/Topology.ts"
 
@@ -28,15 +27,7 @@ export const brokerForTests = Layer.unwrap(
 const removeDesk = async (url: string, prefix: string): Promise<void> => {
   const connection = new Connection(url)
   const topology = makeTopology(prefix)
-  for (const queue of [topology.changes, ...ConsumerGroup.literals.flatMap(topology.queues)]) {
-    await connection.queueDelete({ queue })
-  }
-  for (const exchange of [
-    topology.events,
-    topology.settled,
-    ...ConsumerGroup.literals.map((group) => `${prefix}.${group}`)
-  ]) {
-    await connection.exchangeDelete({ exchange })
-  }
+  for (const queue of topology.names.queues) await connection.queueDelete({ queue })
+  for (const exchange of topology.names.exchanges) await connection.exchangeDelete({ exchange })
   await connection.close()
 }
