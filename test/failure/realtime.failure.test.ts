@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto"
 import { createServer } from "node:http"
 import { describe, expect, it } from "@effect/vitest"
-import { Broker, ConsumerGroup } from "@holdfast/broker/Broker"
+import { Broker } from "@holdfast/broker/Broker"
 import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
 import { makeTopology } from "@holdfast/broker/Topology"
