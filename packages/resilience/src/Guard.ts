@@ -260,7 +260,8 @@ const prober = (
   probe: Effect.Effect<unknown, unknown>
 ) =>
   breaker.transitions.pipe(
-    Stream.filter((transition) => transition.to === "Open"),
+    // Only fresh openings: a failed probe opens the circuit again, and the loop that sent the probe knows.
+    Stream.filter((transition) => transition.from === "Closed" && transition.to === "Open"),
     Stream.runForEach(() =>
       board
         .opened(circuit)

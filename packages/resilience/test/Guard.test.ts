@@ -66,6 +66,27 @@ describe("an open breaker", () => {
     })
   )
 
+  it.effect("says down once and up once, however many probes fail in between", () =>
+    Effect.gen(function* () {
+      const said: Array<string> = []
+      const noting = Health.of({
+        report: (_dependency, state) => Effect.sync(() => void said.push(state)),
+        all: Effect.succeed([])
+      })
+      yield* Effect.gen(function* () {
+        const { alive, call, probes, timeOut } = yield* setUp()
+        yield* Ref.set(alive, false)
+        for (const _ of times(3)) yield* timeOut
+        for (const _ of times(12)) yield* TestClock.adjust("5 seconds")
+        expect(yield* Ref.get(probes)).toBeGreaterThan(5)
+        yield* Ref.set(alive, true)
+        for (const _ of times(3)) yield* TestClock.adjust("7 seconds")
+        yield* call(Effect.void)
+      }).pipe(Effect.provideService(Health, noting))
+      expect(said).toEqual(["up", "degraded", "down", "up"])
+    }).pipe(Effect.scoped)
+  )
+
   guarded("opens on three connections in a row that were not answered in time", () =>
     Effect.gen(function* () {
       const { alive, reasonOf } = yield* setUp({
