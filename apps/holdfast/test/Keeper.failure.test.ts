@@ -1,11 +1,12 @@
 // The watch over one process: killed, hung, deaf, broken from the start, and orphaned.
+
 import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { signalOne } from "@holdfast/database/embedded/ProcessTree"
+import { isRunning, signalOne } from "@holdfast/database/embedded/ProcessTree"
 import { Effect, Schedule } from "effect"
 import { childPlan } from "../src/supervisor/ChildProcess.ts"
 import { type KeptState, keep } from "../src/supervisor/Keeper.ts"
@@ -30,14 +31,6 @@ const kept = (manner = "well") =>
 const eventually = (state: Effect.Effect<KeptState>, holds: (state: KeptState) => boolean) =>
   state.pipe(Effect.repeat({ until: holds, schedule: Schedule.spaced("20 millis") }))
 
-const isThere = (pid: number) => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
-
 const running = (keeper: Effect.Success<ReturnType<typeof kept>>) =>
   Effect.andThen(
     keeper.firstReady,
@@ -61,7 +54,7 @@ describe("a kept process", () => {
       const first = yield* running(keeper)
       signalOne(first, "SIGSTOP")
       yield* eventually(keeper.state, ({ phase, restarts }) => restarts === 1 && phase === "ready")
-      assert.isFalse(isThere(first))
+      assert.isFalse(isRunning(first))
     })
   )
 
@@ -71,7 +64,7 @@ describe("a kept process", () => {
       const pid = yield* running(keeper)
       signalOne(pid, signal)
       yield* keeper.stop
-      assert.isFalse(isThere(pid))
+      assert.isFalse(isRunning(pid))
       assert.strictEqual((yield* keeper.state).phase, "stopped")
     })
   )
@@ -89,7 +82,7 @@ describe("a kept process", () => {
       const keeper = yield* kept()
       const first = yield* running(keeper)
       yield* keeper.hold("a test", (one) => one.kill)
-      assert.isFalse(isThere(first))
+      assert.isFalse(isRunning(first))
       assert.strictEqual((yield* keeper.state).phase, "held")
       yield* keeper.release(() => Effect.void)
       yield* eventually(keeper.state, ({ phase, pid }) => phase === "ready" && pid !== first)

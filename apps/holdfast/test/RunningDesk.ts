@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { fileURLToPath } from "node:url"
+import { isRunning } from "@holdfast/database/embedded/ProcessTree"
 import { Effect } from "effect"
 import { pickPrivatePort } from "../src/supervisor/Ports.ts"
 
@@ -71,14 +72,7 @@ export const startDesk = async (environment: Environment): Promise<Invocation & 
   return { ...desk, ready: JSON.parse(await desk.firstLine) }
 }
 
-export const isThere = (pid: number): boolean => {
-  if (pid <= 1) return false
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
+export const isThere = (pid: number): boolean => pid > 1 && isRunning(pid)
 
 /** Until it holds; the test's own time limit is the only one. */
 export const until = async (holds: () => boolean | Promise<boolean>): Promise<void> => {

@@ -1,5 +1,6 @@
 // The embedded PostgreSQL under the ends that a machine brings: killed, hung, orphaned, its password lost, its folder closed to its
 // account. Each test has a cluster and a port of its own.
+
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
@@ -11,6 +12,7 @@ import { Effect, Redacted, Result, type Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as ClientPostgres from "../src/ClientPostgres.ts"
 import { accountForServer } from "../src/embedded/Account.ts"
+import { isRunning } from "../src/embedded/ProcessTree.ts"
 import { prepare, type RunningServer, type ServerEmbedded } from "../src/ServerEmbedded.ts"
 
 const freePort = async () => {
@@ -46,14 +48,7 @@ const query = <A extends object>(url: Redacted.Redacted<string>, statement: stri
     return yield* sql.unsafe<A>(statement)
   }).pipe(Effect.provide(ClientPostgres.layer({ url, applicationName: "test" })))
 
-const isThere = (pid: number) => {
-  if (pid <= 1) return false
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
+const isThere = (pid: number) => pid > 1 && isRunning(pid)
 
 describe("the embedded PostgreSQL", () => {
   it.live("keeps what it acknowledged when it is killed, and starts again on it", () =>

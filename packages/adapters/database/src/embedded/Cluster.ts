@@ -11,7 +11,7 @@ import { ByteSize, Duration, Effect, Redacted } from "effect"
 import type { Account } from "./Account.ts"
 import { attempt } from "./Attempt.ts"
 import type { Binaries } from "./Binaries.ts"
-import { signalOne, signalTree } from "./ProcessTree.ts"
+import { isRunning, signalOne, signalTree } from "./ProcessTree.ts"
 import { ServerEmbeddedError } from "./ServerEmbeddedError.ts"
 
 const run = promisify(execFile)
@@ -176,7 +176,7 @@ const endOrphan = async (pid: number): Promise<void> => {
 
 /** The orphan is nobody's child here, so nothing tells when it ends: look often, until the time is over. */
 const gone = async (pid: number, untilMs: number): Promise<boolean> => {
-  while (signalOne(pid, 0)) {
+  while (isRunning(pid)) {
     if (Date.now() > untilMs) return false
     await new Promise((resolve) => setTimeout(resolve, 50))
   }

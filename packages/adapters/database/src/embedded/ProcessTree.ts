@@ -23,6 +23,15 @@ export const signalOne = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   }
 }
 
+/** False also for one that has ended and that nobody has asked about, as stays for ever where process 1 is no init: in many containers. */
+export const isRunning = (pid: number): boolean => signalOne(pid, 0) && !isZombie(pid)
+
+const isZombie = (pid: number): boolean => {
+  if (process.platform !== "linux") return false
+  const stat = statOf(String(pid))
+  return stat.slice(stat.lastIndexOf(")") + 2).startsWith("Z")
+}
+
 type Parents = ReadonlyMap<number, number>
 
 const descendants = (pid: number, parentOf: Parents): ReadonlyArray<number> => {
