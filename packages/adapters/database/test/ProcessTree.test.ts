@@ -1,7 +1,7 @@
 // Which processes count as running. Linux keeps an ended one in its table until its parent asks; nobody asks in a container without an init.
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { isRunning, processesBelow } from "../src/embedded/ProcessTree.ts"
 
 describe("a process", () => {
@@ -11,7 +11,7 @@ describe("a process", () => {
     await once(parent.stdout, "data")
     const [child = 0] = processesBelow(parent.pid ?? 0)
     expect(isRunning(child)).toBe(true)
-    while (isRunning(child)) await new Promise((resolve) => setTimeout(resolve, 10))
+    await vi.waitUntil(() => !isRunning(child), { timeout: 20_000 })
     parent.kill("SIGKILL")
     await once(parent, "exit")
     expect(isRunning(parent.pid ?? 0)).toBe(false)
