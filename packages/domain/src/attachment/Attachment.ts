@@ -38,7 +38,13 @@ type RegisterFile = Extract<FileCommand, { readonly _tag: "RegisterFile" }>
 
 const stages: ReadonlyArray<FileStage> = ["identify", "scan", "convert", "release"]
 const stateAfter = { identify: "identified", scan: "scanned", convert: "converted", release: "released" } as const
-const stateBefore = { identify: "received", scan: "identified", convert: "scanned", release: "converted" } as const
+/** What a file waits as for each stage; a retried file goes back to it. */
+export const stateBefore = {
+  identify: "received",
+  scan: "identified",
+  convert: "scanned",
+  release: "converted"
+} as const
 
 /** The stage that a file waits for; null once it is released, rejected or parked. */
 export const nextStage = (file: Pick<Attachment, "state">): FileStage | null =>

@@ -4,6 +4,7 @@ import type { FileEvent } from "@holdfast/contracts/attachment/Events"
 import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { FileView, StageRecord } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
+import { stateBefore } from "./Attachment.ts"
 
 export const timelineMax = 64
 
@@ -50,7 +51,6 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
 }
 
 type Stopped = Extract<FileEvent, { readonly _tag: "FileRejected" | "FileParked" | "FileRetried" }>
-const stateBefore = { identify: "received", scan: "identified", convert: "scanned", release: "converted" } as const
 
 const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView => {
   const { stage } = event

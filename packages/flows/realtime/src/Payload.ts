@@ -4,6 +4,7 @@ import type { FileEvent } from "@holdfast/contracts/attachment/Events"
 import type { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Principal } from "@holdfast/contracts/Principal"
+import { stateBefore } from "@holdfast/domain/attachment/Attachment"
 import type { ListChange } from "@holdfast/domain/ticket/TicketLists"
 import { DateTime } from "effect"
 
@@ -75,9 +76,6 @@ const passed = {
   FileConverted: { stage: "convert", state: "converted" },
   FileReleased: { stage: "release", state: "released" }
 } as const
-
-/** Where a retried file starts again. */
-const stateBefore = { identify: "received", scan: "identified", convert: "scanned", release: "converted" } as const
 
 const reached = (event: FileEvent): { readonly stage: FileStage | null; readonly state: FileState } => {
   switch (event._tag) {
