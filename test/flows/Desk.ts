@@ -1,6 +1,7 @@
 // A whole desk for a test, started as its user starts it: `holdfast up` with a data folder and ports of its own, either on the embedded
 // default or on the private real servers. What a flow meets outside the desk (a webhook receiver, a trace collector) are real
-// servers in the test. Everything ends with `stop`.
+// servers in the test. A test that breaks servers names its own in `environment`: a server named there is used as it is, and the
+// shared one in its place is never touched. Everything ends with `stop`.
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { createServer, type IncomingMessage, type Server } from "node:http"
@@ -27,6 +28,13 @@ export interface ReceivedSpan {
   readonly service: string
 }
 
+export interface DeskOptions {
+  /** Merged last into the environment of `holdfast up`. A data folder named here outlives the desk. */
+  readonly environment?: Readonly<Record<string, string>>
+  /** After `holdfast up --json`. */
+  readonly arguments?: ReadonlyArray<string>
+}
+
 export interface Desk {
   readonly url: Readonly<Record<"command" | "query" | "realtime" | "file", string>>
   readonly grpcAddress: string
@@ -35,6 +43,9 @@ export interface Desk {
   readonly webhookSecret: string
   readonly spans: ReadonlyArray<ReceivedSpan>
   readonly output: () => string
+  readonly dataDir: string
+  /** Of the supervisor, the parent of every process of the desk. */
+  readonly pid: number
   readonly stop: () => Promise<number | null>
 }
 
@@ -43,8 +54,9 @@ export const webhookSecret = `whsec_${Buffer.from("a secret of a test, 32 bytes 
 export const root = join(import.meta.dirname, "../..")
 const main = join(root, "apps/holdfast/src/main.ts")
 
-export const startDesk = async (mode: Mode): Promise<Desk> => {
-  const dataDir = await mkdtemp(join(tmpdir(), `holdfast-${mode}-`))
+export const startDesk = async (mode: Mode, options: DeskOptions = {}): Promise<Desk> => {
+  const ownDir = await mkdtemp(join(tmpdir(), `holdfast-${mode}-`))
+  const dataDir = options.environment?.HOLDFAST_DATA_DIR ?? ownDir
   const webhooks: Array<ReceivedWebhook> = []
   const spans: Array<ReceivedSpan> = []
   const receiver = await listen(async (request) => {
@@ -55,14 +67,19 @@ export const startDesk = async (mode: Mode): Promise<Desk> => {
   })
   const ports = await freePorts(8)
   const scope = Scope.makeUnsafe()
-  const env = await environment(mode, dataDir, ports, portOf(receiver), portOf(collector), scope)
-  const supervisor = await up(env)
+  const files = await writeFiles(ownDir, portOf(receiver))
+  const env = {
+    ...environment(dataDir, files, ports, portOf(collector)),
+    ...(mode === "servers" ? await realServers(options.environment ?? {}, scope) : {}),
+    ...options.environment
+  }
+  const supervisor = await up(env, options.arguments ?? [])
   const stop = async () => {
     const code = await end(supervisor.child)
     receiver.closeAllConnections()
     collector.closeAllConnections()
     await Promise.all([close(receiver), close(collector)])
-    await rm(dataDir, { recursive: true, force: true })
+    await rm(ownDir, { recursive: true, force: true })
     await Effect.runPromise(Scope.close(scope, Exit.void))
     return code
   }
@@ -74,21 +91,20 @@ export const startDesk = async (mode: Mode): Promise<Desk> => {
   }
   const token = (role: string, sub: string, name?: string) => issue(env, role, sub, name)
   const grpcAddress = `127.0.0.1:${ports[1]}`
-  return { url, grpcAddress, token, webhooks, webhookSecret, spans, output: supervisor.output, stop }
+  const { output, pid } = supervisor
+  return { url, grpcAddress, token, webhooks, webhookSecret, spans, output, dataDir, pid, stop }
 }
 
 const portNames = ["COMMAND", "GRPC", "QUERY", "REALTIME", "FILE", "EVENT_WORKER", "FILE_WORKER", "POSTGRES"]
 
-const environment = async (
-  mode: Mode,
-  dataDir: string,
-  ports: ReadonlyArray<number>,
-  receiverPort: number,
-  collectorPort: number,
-  scope: Scope.Scope
-): Promise<NodeJS.ProcessEnv> => {
-  const rules = join(dataDir, "rules.json")
-  const hooks = join(dataDir, "webhooks.json")
+interface DeskFiles {
+  readonly rules: string
+  readonly hooks: string
+}
+
+const writeFiles = async (folder: string, receiverPort: number): Promise<DeskFiles> => {
+  const rules = join(folder, "rules.json")
+  const hooks = join(folder, "webhooks.json")
   await writeFile(
     rules,
     JSON.stringify([
@@ -104,18 +120,24 @@ const environment = async (
     hooks,
     JSON.stringify([{ id: "test", url: `http://127.0.0.1:${receiverPort}/hook`, secret: webhookSecret }])
   )
-  return {
-    PATH: process.env.PATH,
-    HOME: process.env.HOME,
-    HOLDFAST_DATA_DIR: dataDir,
-    HOLDFAST_RULES: rules,
-    HOLDFAST_WEBHOOKS: hooks,
-    HOLDFAST_WEBHOOK_ALLOW_PRIVATE: "true",
-    HOLDFAST_OTLP_URL: `http://127.0.0.1:${collectorPort}`,
-    ...Object.fromEntries(portNames.map((name, index) => [`HOLDFAST_${name}_PORT`, String(ports[index])])),
-    ...(mode === "servers" ? await realServers(scope) : {})
-  }
+  return { rules, hooks }
 }
+
+const environment = (
+  dataDir: string,
+  files: DeskFiles,
+  ports: ReadonlyArray<number>,
+  collectorPort: number
+): NodeJS.ProcessEnv => ({
+  PATH: process.env.PATH,
+  HOME: process.env.HOME,
+  HOLDFAST_DATA_DIR: dataDir,
+  HOLDFAST_RULES: files.rules,
+  HOLDFAST_WEBHOOKS: files.hooks,
+  HOLDFAST_WEBHOOK_ALLOW_PRIVATE: "true",
+  HOLDFAST_OTLP_URL: `http://127.0.0.1:${collectorPort}`,
+  ...Object.fromEntries(portNames.map((name, index) => [`HOLDFAST_${name}_PORT`, String(ports[index])]))
+})
 
 const required = (name: string): string => {
   const value = process.env[name]
@@ -123,38 +145,41 @@ const required = (name: string): string => {
   return value
 }
 
-/** A database of its own; the broker and the cache emptied of what an earlier desk left. */
-const realServers = async (scope: Scope.Scope): Promise<NodeJS.ProcessEnv> => {
-  const database = await Effect.runPromise(Scope.provide(freshDatabase(Effect.void), scope))
-  const rabbitmq = required("HOLDFAST_TEST_RABBITMQ_URL")
-  const redis = new URL(required("HOLDFAST_TEST_REDIS_URL"))
-  redis.pathname = "/9"
-  await removeDeskFrom(rabbitmq)
-  await emptyCache(redis.href)
-  return {
-    HOLDFAST_DATABASE_URL: Redacted.value(database),
-    HOLDFAST_RABBITMQ_URL: rabbitmq,
-    HOLDFAST_REDIS_URL: redis.href,
-    HOLDFAST_CLAMD_URL: required("HOLDFAST_TEST_CLAMD_URL")
-  }
-}
+/** For each server that the test did not name: a database of its own; the broker and the cache emptied of what an earlier desk left. */
+const realServers = async (
+  named: Readonly<Record<string, string>>,
+  scope: Scope.Scope
+): Promise<NodeJS.ProcessEnv> => ({
+  HOLDFAST_DATABASE_URL: named.HOLDFAST_DATABASE_URL ?? (await ownDatabase(scope)),
+  HOLDFAST_RABBITMQ_URL: named.HOLDFAST_RABBITMQ_URL ?? (await emptiedBroker()),
+  HOLDFAST_REDIS_URL: named.HOLDFAST_REDIS_URL ?? (await emptiedCache()),
+  HOLDFAST_CLAMD_URL: named.HOLDFAST_CLAMD_URL ?? required("HOLDFAST_TEST_CLAMD_URL")
+})
 
-const removeDeskFrom = async (url: string): Promise<void> => {
+const ownDatabase = async (scope: Scope.Scope): Promise<string> =>
+  Redacted.value(await Effect.runPromise(Scope.provide(freshDatabase(Effect.void), scope)))
+
+const emptiedBroker = async (): Promise<string> => {
+  const url = required("HOLDFAST_TEST_RABBITMQ_URL")
   const { names } = makeTopology("holdfast")
   const connection = new Connection({ url })
   for (const queue of names.queues) await connection.queueDelete({ queue })
   for (const exchange of names.exchanges) await connection.exchangeDelete({ exchange })
   await connection.close()
+  return url
 }
 
-const emptyCache = async (url: string): Promise<void> => {
-  const redis = new Redis(url)
+const emptiedCache = async (): Promise<string> => {
+  const url = new URL(required("HOLDFAST_TEST_REDIS_URL"))
+  url.pathname = "/9"
+  const redis = new Redis(url.href)
   await redis.flushdb()
   redis.disconnect()
+  return url.href
 }
 
-const up = async (env: NodeJS.ProcessEnv) => {
-  const child = spawn(process.execPath, [main, "up", "--json"], {
+const up = async (env: NodeJS.ProcessEnv, more: ReadonlyArray<string>) => {
+  const child = spawn(process.execPath, [main, "up", "--json", ...more], {
     cwd: root,
     env,
     stdio: ["ignore", "pipe", "pipe"]
@@ -169,12 +194,13 @@ const up = async (env: NodeJS.ProcessEnv) => {
   child.stderr.on("data", collect)
   child.once("exit", (code) => ready.reject(new Error(`the desk ended with ${code} before it was ready:\n${text}`)))
   await ready.promise
-  return { child, output: () => text }
+  if (child.pid === undefined) throw new Error("the desk was ready without a process")
+  return { child, pid: child.pid, output: () => text }
 }
 
 const end = (child: ChildProcess): Promise<number | null> =>
   new Promise((resolve) => {
-    if (child.exitCode !== null) return resolve(child.exitCode)
+    if (child.exitCode !== null || child.signalCode !== null) return resolve(child.exitCode)
     child.once("exit", (code) => resolve(code))
     child.kill("SIGTERM")
   })
