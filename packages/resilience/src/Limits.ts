@@ -40,7 +40,16 @@ export const Database = {
   /** A batch of view changes; the server ends each statement within `readDeadline`. */
   projectionDeadline: Duration.seconds(2),
   /** A transaction that says nothing for this long has lost its client; the server ends it and frees its locks. */
-  idleInTransactionDeadline: Duration.seconds(10)
+  idleInTransactionDeadline: Duration.seconds(10),
+  /**
+   * A connection whose other end vanished (a cut line, a machine that lost its power) says nothing by itself: both ends ask after this
+   * silence, and what they sent and nobody confirmed for `unconfirmedMax` ends the connection. Else a dead client's locks and a dead
+   * LISTEN would stay for the two hours that are the usual default.
+   */
+  keepAliveAfter: Duration.seconds(5),
+  keepAliveInterval: Duration.seconds(3),
+  keepAliveProbesMax: 3,
+  unconfirmedMax: Duration.seconds(15)
 } as const
 
 /** Breakers: about a 10 s window; open 1 s, doubling to 5 s. */
@@ -180,7 +189,12 @@ export const Leader = {
   retryDelay: Duration.millis(500),
   /** How often the holder proves that its session lives, and how long the proof may take. */
   checkInterval: Duration.seconds(1),
-  checkDeadline: Duration.seconds(2)
+  checkDeadline: Duration.seconds(2),
+  /**
+   * The server ends a leader's session that says nothing for this long, so that the role is free although its holder is hung or cut
+   * off. Longer than a check may take.
+   */
+  sessionSilenceMax: Duration.seconds(4)
 } as const
 
 /** The embedded PostgreSQL that `holdfast up` starts. */
@@ -468,6 +482,50 @@ export const Drill = {
   recoveryMax: Duration.seconds(30),
   /** What was acknowledged may still be on its way to the views. */
   presentDeadline: Duration.seconds(30)
+} as const
+
+/** The synthetic load of a drill: what its clients are patient with, and what it remembers. */
+export const DrillLoad = {
+  /** One attempt each: longer than the desk's own deadline, so that it is the desk that answers. */
+  commandDeadline: Duration.seconds(5),
+  queryDeadline: Duration.seconds(8),
+  fileDeadline: Duration.seconds(15),
+  /** Requests of one path under way; what would be sent beyond it counts as failed, so a hung path is seen and not waited for. */
+  underWayMin: 32,
+  underWayMax: 1024,
+  /** How many of a path's requests may be under way, as time at its rate. */
+  underWayFor: Duration.seconds(6),
+  /** Commands with an unknown outcome repeated at once, and how soon after the last attempt. */
+  repeatsAtOnceMax: 32,
+  repeatDelay: Duration.millis(500),
+  /** Above this the load sends no more commands: a client that knows so little should stop. Commands. */
+  unresolvedMax: 100_000,
+  /** Tickets that commands and queries choose from; older ones make room, so that no conversation grows long. Tickets. */
+  hotTicketsMax: 200,
+  /** A subscribed ticket gets no more than this. Commands. */
+  pinnedCommandsMax: 2000,
+  /** Opened tickets and uploads whose arrival in the views is waited for at once. */
+  watchedMax: 2000,
+  watchInterval: Duration.millis(100),
+  watchesAtOnceMax: 8,
+  /** A reaction is looked for this long before it counts as lost. */
+  watchFor: Duration.minutes(15),
+  /** Released files that downloads choose from, and the age at which a link is renewed; it lives for 10 minutes. */
+  downloadsKeptMax: 100,
+  linkRenewal: Duration.minutes(5),
+  /** Subscribers come back after a random time up to this. */
+  resubscribeMax: Duration.seconds(1),
+  /** How often each subscriber is asked whether it has a live feed. */
+  feedSampleInterval: Duration.millis(500),
+  /** Per agent: below the desk's own limit per principal. Commands a second. */
+  commandsPerAgentMax: 10,
+  /** The ledger is written when so much has gathered, or so much time has passed. Characters. */
+  ledgerChunkLength: 65_536,
+  ledgerDelay: Duration.millis(200),
+  /** Rows read from the ledger or the database at a time while comparing. */
+  auditBatchMax: 10_000,
+  /** Examples named in a finding. */
+  auditExamplesMax: 10
 } as const
 
 /** HTTP servers of every process. */

@@ -1,5 +1,5 @@
 // Connections to PostgreSQL. Each client is a pool of its own with the limits of its side sent at connection start, so that the server
-// itself ends what runs too long even if this process is gone. Connecting is lazy: a process starts, and stays, while the server
+// itself ends what runs too long even if this process is gone, and both ends notice when the other one has vanished. Connecting is lazy: a process starts, and stays, while the server
 // is away. JSON is never rewritten, and names in SQL are used as they are.
 import { PgClient } from "@effect/sql-pg"
 import { Commands, Database as Limits } from "@holdfast/resilience/Limits"
@@ -26,10 +26,15 @@ const configuration = (options: ClientOptions, limits: SideLimits): PgClient.PgP
   applicationName: options.applicationName,
   maxConnections: Limits.poolConnectionsMax + Limits.reservedConnectionsMax,
   connectTimeout: limits.connectDeadline,
+  keepAlive: Limits.keepAliveAfter,
   startupParameters: {
     statement_timeout: String(Duration.toMillis(options.statementDeadline ?? limits.statementDeadline)),
     lock_timeout: String(Duration.toMillis(Commands.lockDeadline)),
     idle_in_transaction_session_timeout: String(Duration.toMillis(Limits.idleInTransactionDeadline)),
+    tcp_keepalives_idle: String(Duration.toSeconds(Limits.keepAliveAfter)),
+    tcp_keepalives_interval: String(Duration.toSeconds(Limits.keepAliveInterval)),
+    tcp_keepalives_count: String(Limits.keepAliveProbesMax),
+    tcp_user_timeout: String(Duration.toMillis(Limits.unconfirmedMax)),
     timezone: "UTC"
   },
   transformJson: false

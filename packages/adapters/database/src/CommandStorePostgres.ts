@@ -14,15 +14,18 @@ import { type AppendOutcome, type CommandKey, CommandStore, type Decided, type K
 import { Database } from "./Database.ts"
 import { makeNumberStock } from "./NumberStock.ts"
 import { isContention, toFailure } from "./SqlFailure.ts"
+import { awaitStandby } from "./Standby.ts"
 
 // Each lookup is LATERAL with a LIMIT, which the planner cannot turn into a scan of the whole table: the plan is kept by its connection, and
-// would be made while the tables are still empty.
+// would be made while the tables are still empty. A receipt is locked although it is only read: that makes the load wait for a synchronous
+// standby like any write. A commit whose wait was cancelled is visible here and nowhere else, and who is told of it must be able to
+// rely on it.
 export const loadStatement = `
 SELECT r.fingerprint, r.answer, a.stream_type, a.version, a.state
 FROM jsonb_to_recordset($1::jsonb) AS k(ordinal int, principal_id text, command_id uuid, stream_id uuid)
 LEFT JOIN LATERAL (
   SELECT fingerprint, answer FROM core.command_receipt
-  WHERE principal_id = k.principal_id AND command_id = k.command_id LIMIT 1
+  WHERE principal_id = k.principal_id AND command_id = k.command_id LIMIT 1 FOR KEY SHARE
 ) r ON true
 LEFT JOIN LATERAL (SELECT stream_type, version, state FROM core.aggregate WHERE stream_id = k.stream_id LIMIT 1) a ON true
 ORDER BY k.ordinal`
@@ -64,7 +67,9 @@ SELECT
   array(SELECT ordinal FROM accepted) AS accepted,
   array(SELECT nextval('core.ticket_number')::int FROM generate_series(1, $4::int)) AS numbers`
 
-const numbersStatement = "SELECT nextval('core.ticket_number')::int AS number FROM generate_series(1, $1::int)"
+// Without a standby's word, the server that takes over could give the same numbers again.
+const numbersStatement = `
+SELECT nextval('core.ticket_number')::int AS number, (SELECT ${awaitStandby}) FROM generate_series(1, $1::int)`
 
 const sweepStatement = `
 DELETE FROM core.command_receipt WHERE ctid IN (

@@ -1,6 +1,7 @@
 // The two databases as the desk calls them: every statement through a guard, so that none waits for ever and an outage is one typed
 // error. What a server that is well refuses, and the caller did not expect, is a broken invariant and dies.
 import { PgClient } from "@effect/sql-pg"
+import { deadline } from "@holdfast/resilience/Deadline"
 import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import type { Health } from "@holdfast/resilience/Health"
 import { Commands, Database as Limits } from "@holdfast/resilience/Limits"
@@ -9,6 +10,7 @@ import { Context, Duration, Effect, Layer, type Scope } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { ReadClient } from "./ClientPostgres.ts"
 import { isContention, toFailure } from "./SqlFailure.ts"
+import { isReadOnly, leaveStandby } from "./Standby.ts"
 
 export interface GuardedDatabase {
   /**
@@ -62,7 +64,15 @@ const guarded = <Id>(
       toFailure
     })
     const provided = Context.make(PgClient.PgClient, client).pipe(Context.add(SqlClient.SqlClient, client))
-    return { run: (effect, runOptions) => refusalsDie(options, guard, Effect.provide(effect, provided), runOptions) }
+    const elsewhere = Effect.ignore(deadline(Limits.connectDeadline)(leaveStandby(client)))
+    return {
+      run: (effect, runOptions) => {
+        const here = Effect.provide(effect, provided).pipe(
+          Effect.tapError((e) => (isReadOnly(e) ? elsewhere : Effect.void))
+        )
+        return refusalsDie(options, guard, here, runOptions)
+      }
+    }
   })
 
 const refusalsDie = <A, E, R>(

@@ -119,7 +119,9 @@ const lead = <A, E, R>(config: PgClient.PgClientConfig, role: string, work: Effe
 
 /** Tried again and again rather than waited for in the server: a waiting session would look alive while its server hangs. */
 const awaitTurn = Effect.fnUntraced(function* (config: PgClient.PgClientConfig, role: string) {
-  const client = yield* dedicatedClient(config).pipe(Effect.mapError(() => sessionLost(role, "unreachable")))
+  const client = yield* dedicatedClient(endedWhenSilent(config)).pipe(
+    Effect.mapError(() => sessionLost(role, "unreachable"))
+  )
   const attempt = provenBy(
     client<{
       readonly held: boolean
@@ -133,6 +135,15 @@ const awaitTurn = Effect.fnUntraced(function* (config: PgClient.PgClientConfig, 
     })
   )
   return client
+})
+
+/** The server gives the role to somebody else although its holder is hung, or cut off without a word. */
+const endedWhenSilent = (config: PgClient.PgClientConfig): PgClient.PgClientConfig => ({
+  ...config,
+  startupParameters: {
+    ...config.startupParameters,
+    idle_session_timeout: String(Duration.toMillis(Leader.sessionSilenceMax))
+  }
 })
 
 /** Never succeeds; fails once the session does not answer any more. */

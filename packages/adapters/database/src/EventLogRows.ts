@@ -3,6 +3,7 @@
 import { Envelope } from "@holdfast/contracts/Envelope"
 import { type EventData, eventVersions } from "@holdfast/contracts/EventVersions"
 import { Result, Schema, Struct } from "effect"
+import { awaitStandby } from "./Standby.ts"
 
 export interface EventRow {
   readonly event_id: string
@@ -22,8 +23,11 @@ export interface EventRow {
   readonly position: number
 }
 
-/** What to select of `core.event_log AS e`; a position is exact as a double up to 2^53. */
-export const eventColumns = `e.event_id, e.stream_type, e.stream_id, e.stream_version, e.type, e.schema_version, e.data, e.principal,
+/**
+ * What to select of `core.event_log AS e`; a position is exact as a double up to 2^53. What is read here goes out of the database and cannot be
+ * called back, so events that a synchronous standby has not got yet are waited for, once per statement that finds any.
+ */
+export const eventColumns = `(SELECT ${awaitStandby}), e.event_id, e.stream_type, e.stream_id, e.stream_version, e.type, e.schema_version, e.data, e.principal,
   e.command_id, e.correlation_id, e.causation_id, e.traceparent, e.visibility, e.occurred_at, e.position::float8 AS position`
 
 const decodeRest = Schema.decodeUnknownSync(Envelope.mapFields(Struct.omit(["event"])))
