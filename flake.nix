@@ -31,7 +31,17 @@
         pkgs.git
       ];
 
-      linuxShell = pkgs: (pkgs.buildFHSEnv { name = "holdfast"; targetPkgs = tools; runScript = "bash"; }).env;
+      # What the means of failure are made of.
+      faultTools = pkgs: [
+        pkgs.iproute2
+        pkgs.util-linux
+        pkgs.perl
+        pkgs.e2fsprogs
+        pkgs.strace
+        pkgs.libfaketime
+      ];
+
+      linuxShell = pkgs: (pkgs.buildFHSEnv { name = "holdfast"; targetPkgs = pkgs: tools pkgs ++ faultTools pkgs; runScript = "bash"; }).env;
 
       start = pkgs: pkgs.writeShellApplication {
         name = "holdfast";

@@ -26,7 +26,14 @@ const requirements: ReadonlyArray<Requirement> = [
   program("redis-server", "redis-server"),
   program("clamd", "clamav-daemon"),
   { thing: testFilesProgram, debianPackage: "clamav-testfiles", present: () => existsSync(testFilesProgram) },
-  program("pdftoppm", "poppler-utils")
+  program("pdftoppm", "poppler-utils"),
+  // The means of failure: a bad line, a small disk, a failing fsync, another clock. They need root as well; their tests say so.
+  program("ip", "iproute2"),
+  program("setpriv", "util-linux"),
+  program("perl", "perl-base"),
+  program("mkfs.ext4", "e2fsprogs"),
+  program("strace", "strace"),
+  program("faketime", "faketime")
 ]
 
 const policyFile = "/usr/sbin/policy-rc.d"
