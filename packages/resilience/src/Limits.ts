@@ -541,7 +541,11 @@ export const Http = {
   /** Sockets per process: bounds memory under a flood; the proxy in front pools its own. */
   connectionsMax: 4096,
   /** Requests under way finish within this when a process stops; the whole process has 20 s. */
-  stopDeadline: Duration.seconds(10)
+  stopDeadline: Duration.seconds(10),
+  /** A copy that leaves keeps idle connections open this long, so that a request which is on its way is still answered. */
+  drainGrace: Duration.seconds(3),
+  /** How often a stop looks whether it is done. */
+  drainLook: Duration.millis(50)
 } as const
 
 /** A whole process. */
