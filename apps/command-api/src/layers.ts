@@ -11,6 +11,7 @@ import { makeAdapters } from "@holdfast/process/Adapters"
 import { Settings } from "@holdfast/process/Config"
 import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
+import { inheritedSocket } from "@holdfast/process/Sockets"
 import { StartError } from "@holdfast/process/StartError"
 import { Effect, Layer } from "effect"
 
@@ -40,7 +41,7 @@ const http = Layer.unwrap(
 )
 
 const grpc = Layer.unwrap(
-  Effect.map(Settings, ({ grpcPort, host }) => GrpcServer.layer({ host, port: grpcPort }))
+  Effect.map(Settings, ({ grpcPort, host }) => GrpcServer.layer({ host, port: grpcPort, fd: inheritedSocket("grpc") }))
 ).pipe(
   Layer.catchTag("GrpcCannotListen", ({ message, port }) =>
     Layer.effectDiscard(

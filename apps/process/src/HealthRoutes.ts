@@ -1,10 +1,11 @@
-// What an operator, a proxy and Prometheus ask every process. Live: the process runs. Ready: every dependency that this process
-// cannot do without is not down; the others are told all the same. None of it calls a dependency: the guards know.
+// What an operator, a proxy and Prometheus ask every process. Live: the process runs. Ready: it is neither starting nor stopping, and every
+// dependency that it cannot do without is not down; the others are told all the same. None of it calls a dependency: the guards know.
 import type { FailureDomain } from "@holdfast/resilience/FailureDomain"
 import { type DependencyHealth, Health } from "@holdfast/resilience/Health"
 import { DateTime, Effect, Layer, Metric } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
+import { Lifecycle } from "./Lifecycle.ts"
 
 export interface HealthOptions {
   readonly process: string
@@ -25,9 +26,11 @@ const ready = (options: HealthOptions) =>
   Effect.gen(function* () {
     const dependencies = yield* Health.use((health) => health.all)
     const missing = dependencies.some(({ dependency, state }) => state === "down" && options.needs.includes(dependency))
-    return answer(missing ? 503 : 200, {
+    const phase = yield* Lifecycle.use((life) => life.phase)
+    const status = phase === "running" ? (missing ? "not ready" : "ready") : phase
+    return answer(status === "ready" ? 200 : 503, {
       process: options.process,
-      status: missing ? "not ready" : "ready",
+      status,
       dependencies: dependencies.map((known) => describe(known, options))
     })
   })

@@ -1,12 +1,14 @@
 // The HTTP server of every process: bounded bodies, headers, sockets and times; a correlation id on every request and answer;
-// security headers on every answer, errors and raw handlers included, and no banner; a stop that lets requests finish.
+// security headers on every answer, errors and raw handlers included, and no banner; doors that open when everything behind them is
+// there, and a stop that fails no request.
 // MUST: `MaxBodySize` has no default, so it is set here and nowhere else.
 import { randomUUID } from "node:crypto"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { createServer as createListener } from "node:net"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Commands, Http } from "@holdfast/resilience/Limits"
-import { ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema, Tracer } from "effect"
+import { ByteSize, Cause, Clock, Duration, Effect, Layer, Metric, Option, Schema, type Scope, Tracer } from "effect"
 import {
   HttpIncomingMessage,
   HttpMiddleware,
@@ -16,6 +18,10 @@ import {
   HttpServerRequest,
   type HttpServerResponse
 } from "effect/http"
+import { NetAddress } from "effect/net"
+import { type HttpDrain, makeDrain } from "./HttpDrain.ts"
+import { Lifecycle } from "./Lifecycle.ts"
+import { inheritedSocket, placeOf } from "./Sockets.ts"
 import { StartError } from "./StartError.ts"
 
 export interface ServeOptions {
@@ -33,33 +39,66 @@ export interface ServeOptions {
   readonly prepare?: (server: Server) => void
 }
 
-/** Serves the routes that a layer adds to the `HttpRouter`. */
+/** Serves the routes that a layer adds to the `HttpRouter`, from the moment at which the whole process is open. */
 export const serve = <A, E, R>(routes: Layer.Layer<A, E, R>, options: ServeOptions) =>
-  HttpRouter.serve(routes, {
-    disableLogger: true,
-    disableListenLog: true,
-    middleware: (app) => withCors(options)(observed(app))
-  }).pipe(Layer.provide(listening(options)), Layer.provide([bounded(options), tracedWhenWatched]))
+  Layer.unwrap(
+    Effect.sync(() => {
+      const drain = makeDrain()
+      const late = makeLateServer(options, drain)
+      return Layer.effectDiscard(Lifecycle.use((life) => life.add({ open: late.open, drain: drain.run }))).pipe(
+        Layer.provideMerge(HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true })),
+        Layer.provide(Layer.merge(late.layer, NodeHttpServer.layerHttpServices)),
+        Layer.provide([bounded(options), tracedWhenWatched])
+      )
+    })
+  )
 
 const bounded = ({ bodyBytesMax }: ServeOptions) =>
   Layer.succeed(HttpIncomingMessage.MaxBodySize, bodyBytesMax ?? Commands.requestBytesMax)
 
-const listening = (options: ServeOptions) =>
-  Layer.mergeAll(
-    Layer.effect(
-      HttpServer.HttpServer,
-      NodeHttpServer.make(() => nodeServer(options), {
-        host: options.host,
-        port: options.port,
-        gracefulShutdownTimeout: Http.stopDeadline,
-        // One message of a WebSocket that Effect serves is bounded like a body.
-        websocket: { maxPayload: ByteSize.toNumberUnsafe(options.bodyBytesMax ?? Commands.requestBytesMax) }
-      }).pipe(Effect.mapError((error) => cannotListen(options, error)))
-    ),
-    NodeHttpServer.layerHttpServices
+/** Keeps what is to be served until it is opened: a server that listens earlier would take people whom nobody answers yet. */
+const makeLateServer = (options: ServeOptions, drain: HttpDrain) => {
+  let listenAndServe: Effect.Effect<void, StartError> = Effect.void
+  const server = HttpServer.make({
+    address: notYet,
+    serve: Effect.fnUntraced(function* (app) {
+      const context = yield* Effect.context<Scope.Scope>()
+      listenAndServe = listening(options, drain).pipe(
+        Effect.flatMap((real) => real.serve(app, (handled) => withCors(options)(observed(handled)))),
+        Effect.andThen(listenPrivately(drain)),
+        Effect.asVoid,
+        Effect.provideContext(context)
+      )
+    })
+  })
+  return {
+    layer: Layer.succeed(HttpServer.HttpServer, server),
+    open: Effect.suspend(() => listenAndServe)
+  }
+}
+
+const notYet = NetAddress.unixPathAddress("")
+
+const listening = (options: ServeOptions, drain: HttpDrain) =>
+  NodeHttpServer.make(() => nodeServer(options, drain), {
+    ...placeOf("http", options),
+    gracefulShutdownTimeout: Http.stopDeadline,
+    // One message of a WebSocket that Effect serves is bounded like a body.
+    websocket: { maxPayload: ByteSize.toNumberUnsafe(options.bodyBytesMax ?? Commands.requestBytesMax) }
+  }).pipe(Effect.mapError((error) => cannotListen(options, error)))
+
+/** The address of this copy alone, where it is asked how it is: the same server by another door, which stays open to the end. */
+const listenPrivately = (drain: HttpDrain) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const fd = inheritedSocket("health")
+      if (fd === undefined) return undefined
+      return createListener((socket) => drain.server?.emit("connection", socket)).listen({ fd })
+    }),
+    (listener) => Effect.sync(() => listener?.close())
   )
 
-const nodeServer = (options: ServeOptions): Server => {
+const nodeServer = (options: ServeOptions, drain: HttpDrain): Server => {
   const server = createServer({
     maxHeaderSize: Http.headerBytesMax,
     headersTimeout: Duration.toMillis(Http.headersDeadline),
@@ -70,14 +109,9 @@ const nodeServer = (options: ServeOptions): Server => {
   })
   server.maxConnections = Http.connectionsMax
   server.on("request", prepareAnswer)
-  server.on("request", (_request, response) => response.once("close", () => endIdleOnceStopping(server)))
+  drain.watch(server)
   options.prepare?.(server)
   return server
-}
-
-// Node ends idle connections only at the moment of closing: one that was busy then would hold the stop until its client goes.
-const endIdleOnceStopping = (server: Server) => {
-  if (!server.listening) setImmediate(() => server.closeIdleConnections())
 }
 
 export const correlationHeader = "x-correlation-id"

@@ -1,12 +1,14 @@
 // Starts a process and ends it well. Settings, logs, traces and health are there for the layer that it runs; what cannot start says why in
-// one sentence; SIGTERM and SIGINT stop it gracefully with exit code 0, and by force when that takes too long.
+// one sentence; SIGTERM and SIGINT stop it gracefully with exit code 0, and by force when that takes too long. SIGTERM is for one copy that
+// leaves while others go on: clients that merely keep a connection have a grace. SIGINT is for a desk that stops: it waits for work alone.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Health } from "@holdfast/resilience/Health"
-import { Process } from "@holdfast/resilience/Limits"
+import { Http, Process } from "@holdfast/resilience/Limits"
 import * as Logs from "@holdfast/telemetry/Logs"
 import * as Telemetry from "@holdfast/telemetry/Telemetry"
 import { Cause, Duration, Effect, Exit, Layer, Runtime } from "effect"
 import { Settings } from "./Config.ts"
+import { Lifecycle, makeLifecycle } from "./Lifecycle.ts"
 import { StartError } from "./StartError.ts"
 
 export interface ProcessOptions<A, E> {
@@ -19,7 +21,7 @@ export interface ProcessOptions<A, E> {
 
 export const runProcess = <A, E>(options: ProcessOptions<A, E>): void => {
   process.title = `holdfast ${options.name}`
-  forceStopAfterSignal()
+  watchSignals()
   NodeRuntime.runMain(main(options), { teardown, disableErrorReporting: true })
 }
 
@@ -35,7 +37,10 @@ const started = <A, E>({ layer, name, ready }: ProcessOptions<A, E>) =>
       const settings = yield* Settings
       yield* Effect.logInfo(`${name} is starting`)
       yield* Effect.addFinalizer(() => Effect.logInfo(`${name} has stopped`))
+      const lifecycle = yield* Lifecycle
       yield* Layer.build(layer)
+      yield* lifecycle.open
+      yield* Effect.addFinalizer(() => lifecycle.drain(graceOfSignal()))
       yield* Effect.addFinalizer(() => Effect.logInfo(`${name} is stopping`))
       yield* Effect.logInfo(`${name} is ready${ready === undefined ? "" : ` at ${ready(settings)}`}`)
       return yield* Effect.never
@@ -47,7 +52,15 @@ const environment = (name: string) =>
     Settings.use(({ log, otlpUrl }) =>
       Effect.succeed(Layer.provideMerge(Telemetry.layer({ serviceName: name, otlpUrl }), Logs.layer(name, log)))
     )
-  ).pipe(Layer.provideMerge(Layer.mergeAll(Settings.layer, Health.layer)))
+  ).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Settings.layer,
+        Health.layer,
+        Layer.sync(Lifecycle, () => makeLifecycle("starting"))
+      )
+    )
+  )
 
 /** One sentence for what an operator can change; everything for what is our mistake. */
 const explain = (name: string, cause: Cause.Cause<unknown>): void => {
@@ -59,8 +72,15 @@ const explain = (name: string, cause: Cause.Cause<unknown>): void => {
 const teardown: Runtime.Teardown = (exit, onExit) =>
   Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) ? onExit(0) : Runtime.defaultTeardown(exit, onExit)
 
-const forceStopAfterSignal = (): void => {
+let firstSignal: NodeJS.Signals | undefined
+
+const graceOfSignal = () => (firstSignal === "SIGTERM" ? Http.drainGrace : Duration.zero)
+
+const watchSignals = (): void => {
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => setTimeout(() => process.exit(1), Duration.toMillis(Process.killDelay)).unref())
+    process.once(signal, () => {
+      firstSignal ??= signal
+      setTimeout(() => process.exit(1), Duration.toMillis(Process.killDelay)).unref()
+    })
   }
 }

@@ -1,5 +1,6 @@
 // gRPC: one method per definition, loaded from the generated .proto, with the standard health and reflection services. A refusal is a
 // status, with the same problem details as REST in its metadata.
+import { createServer } from "node:net"
 import * as grpc from "@grpc/grpc-js"
 import { loadSync } from "@grpc/proto-loader"
 import { ReflectionService } from "@grpc/reflection"
@@ -22,6 +23,8 @@ import { decodeCommand } from "../DecodeCommand.ts"
 export interface GrpcOptions {
   readonly host: string
   readonly port: number
+  /** A listening socket that was opened for this process; it listens on that instead. */
+  readonly fd?: number | undefined
 }
 
 export class GrpcCannotListen extends Data.TaggedError("GrpcCannotListen")<{
@@ -50,7 +53,7 @@ export const layer = (options: GrpcOptions) =>
       server.addService(serviceDefinition(), implementation)
       health.addToServer(server)
       new ReflectionService(definition).addToServer(server)
-      yield* Effect.acquireRelease(listen(server, options), () => stop(server))
+      yield* Effect.acquireRelease(listen(server, options), (stopAccepting) => stop(server, stopAccepting))
       yield* Effect.forkScoped(keepRunning("telling the gRPC health service", tellHealth(health)))
     })
   )
@@ -61,16 +64,38 @@ const serverLimits: grpc.ServerOptions = {
   "grpc.max_connection_idle_ms": Duration.toMillis(Http.keepAlive)
 }
 
-const listen = (server: grpc.Server, { host, port }: GrpcOptions) =>
-  Effect.callback<void, GrpcCannotListen>((resume) => {
+const listen = (server: grpc.Server, options: GrpcOptions) =>
+  options.fd === undefined ? listenAt(server, options) : listenOn(server, options.fd, options)
+
+const listenAt = (server: grpc.Server, { host, port }: GrpcOptions) =>
+  Effect.callback<Stop, GrpcCannotListen>((resume) => {
     server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error) =>
-      resume(error === null ? Effect.void : Effect.fail(new GrpcCannotListen({ host, port, message: error.message })))
+      resume(
+        error === null
+          ? Effect.succeed(() => undefined)
+          : Effect.fail(new GrpcCannotListen({ host, port, message: error.message }))
+      )
     )
   })
 
-/** Calls under way may finish; whoever only keeps a connection open is not waited for. */
-const stop = (server: grpc.Server) =>
-  Effect.callback<void>((resume) => server.tryShutdown(() => resume(Effect.void))).pipe(
+/** The library opens its sockets itself, but takes connections from elsewhere. */
+const listenOn = (server: grpc.Server, fd: number, { host, port }: GrpcOptions) =>
+  Effect.callback<Stop, GrpcCannotListen>((resume) => {
+    const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
+    const listener = createServer((socket) => injector.injectConnection(socket))
+    listener.once("error", ({ message }) => resume(Effect.fail(new GrpcCannotListen({ host, port, message }))))
+    listener.listen({ fd }, () => resume(Effect.succeed(() => void listener.close())))
+  })
+
+/** Takes no new connection. */
+type Stop = () => void
+
+/** Calls under way may finish; whoever only keeps a connection open is told to go elsewhere and is not waited for. */
+const stop = (server: grpc.Server, stopAccepting: Stop) =>
+  Effect.callback<void>((resume) => {
+    stopAccepting()
+    server.tryShutdown(() => resume(Effect.void))
+  }).pipe(
     Effect.timeoutOrElse({
       duration: Commands.requestDeadline,
       orElse: () => Effect.sync(() => server.forceShutdown())

@@ -1,0 +1,74 @@
+// How an HTTP server ends without failing a request. It stops accepting at once; every answer from then on asks its client for another
+// connection; connections that are merely kept open have a short grace in which a request that is already on its way is still answered;
+// then they are ended, and what is under way has its own deadline. A client that sends into a connection in the very moment in which it
+// is ended sees it closed without an answer: HTTP has no way around that, so the grace makes it as good as never.
+import type { Server, ServerResponse } from "node:http"
+import { Server as NetServer } from "node:net"
+import { Http } from "@holdfast/resilience/Limits"
+import { type Duration, Effect, Schedule } from "effect"
+
+export interface HttpDrain {
+  server: Server | undefined
+  /** Before the server listens. */
+  readonly watch: (server: Server) => void
+  readonly run: (grace: Duration.Duration) => Effect.Effect<void>
+}
+
+export const makeDrain = (): HttpDrain => {
+  const underWay = new Set<ServerResponse>()
+  let phase: "open" | "grace" | "ending" = "open"
+  const endIdle = (server: Server) => {
+    // Node ends idle connections only at the moment of closing: one that was busy then would hold the stop until its client goes.
+    if (!server.listening && phase !== "grace") setImmediate(() => server.closeIdleConnections())
+  }
+  const drain: HttpDrain = {
+    server: undefined,
+    watch: (server) => {
+      drain.server = server
+      server.on("request", (_request, response) => {
+        if (phase !== "open") askForAnother(response)
+        underWay.add(response)
+        response.once("close", () => {
+          underWay.delete(response)
+          endIdle(server)
+        })
+      })
+    },
+    run: (grace) =>
+      Effect.suspend(() => {
+        const { server } = drain
+        if (server === undefined || !server.listening) return Effect.void
+        phase = "grace"
+        stopAccepting(server)
+        underWay.forEach(askForAnother)
+        return Effect.gen(function* () {
+          yield* within(grace, noneConnected(server))
+          phase = "ending"
+          server.closeIdleConnections()
+          yield* within(
+            Http.stopDeadline,
+            Effect.sync(() => underWay.size === 0)
+          )
+        })
+      })
+  }
+  return drain
+}
+
+/** `server.close` of HTTP would end the idle connections as well. */
+const stopAccepting = (server: Server): void => void NetServer.prototype.close.call(server)
+
+const askForAnother = (response: ServerResponse): void => {
+  if (!response.headersSent) response.setHeader("connection", "close")
+}
+
+const noneConnected = (server: Server) =>
+  Effect.callback<boolean>((resume) => {
+    server.getConnections((_error, count) => resume(Effect.succeed(count === 0)))
+  })
+
+const within = (limit: Duration.Duration, holds: Effect.Effect<boolean>) =>
+  holds.pipe(
+    Effect.repeat({ until: (yes) => yes, schedule: Schedule.spaced(Http.drainLook) }),
+    Effect.timeoutOption(limit)
+  )
