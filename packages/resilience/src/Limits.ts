@@ -52,15 +52,25 @@ export const Database = {
   unconfirmedMax: Duration.seconds(15)
 } as const
 
-/** Breakers: about a 10 s window; open 1 s, doubling to 5 s. */
+/** Breakers and the probes that heal them: half of at least 5 calls, or 3 timeouts in a row, within 10 s. */
 export const Breaker = {
   failureRatio: 0.5,
+  /** Under load the last 20 calls tell within milliseconds what 10 s of calls would tell after seconds. Calls. */
   windowCalls: 20,
   minimumCalls: 5,
+  /** Older calls are not held against a dependency; also how long one failure counts as degraded. */
+  windowAge: Duration.seconds(10),
   /** A hung server trips on this many timeouts in a row, before the ratio has enough calls. Calls. */
   consecutiveTimeouts: 3,
-  openMin: Duration.seconds(1),
-  openMax: Duration.seconds(5)
+  /** Servers of the desk's own. The rest before a probe doubles from `min` to `max`; half of it is chance. With the probe's own time the
+   * longest rest stays below the 2 s within which a server that is back must take the first write. */
+  restNear: { min: Duration.millis(250), max: Duration.millis(750) },
+  /** What belongs to others, or is called rarely: no hurry, and politeness. */
+  restFar: { min: Duration.seconds(1), max: Duration.seconds(5) },
+  /** A probe is one small question; a server that takes longer for it would take no write in time either. */
+  probeDeadline: Duration.seconds(1),
+  /** A server of which nothing was heard for this long is asked, so that an idle process notices an outage, too. */
+  quietMax: Duration.seconds(1)
 } as const
 
 /** Relay: how much is positioned and published at a time, and how soon it looks again. */
@@ -116,6 +126,12 @@ export const Broker = {
   declareDeadline: Duration.seconds(20),
   /** Before anything is published through new queues: RabbitMQ writes their names to disk within 1 s of the last one. */
   settleDelay: Duration.seconds(3),
+  /** How soon a publisher notices that somebody deleted a queue. */
+  lookDelay: Duration.seconds(5),
+  /** How late what a group has handled is written down: so much is handed out again when RabbitMQ loses its queues. */
+  handledDelay: Duration.seconds(5),
+  /** Older events are not published again when RabbitMQ loses its queues: the receipts that make repeating harmless live 7 days. */
+  refillAgeMax: Duration.days(6),
   reconnectMin: Duration.millis(200),
   reconnectMax: Duration.seconds(3),
   /** A channel or connection that does not close in time is left to the server. */
@@ -129,6 +145,8 @@ export const Broker = {
   partitions: 4,
   /** Events of the change feed held unacknowledged: bounds a gateway's memory. Events. */
   changesPrefetchMax: 500,
+  /** A stream queue hands out whole chunks and so more than the prefetch, by up to one chunk. Events. */
+  changesChunkMax: 8192,
   /** How far back the change feed goes; gateways keep 15 minutes of it in memory. */
   changesAgeMax: Duration.hours(4),
   /** The same without RabbitMQ, where the log itself is read. Events. */
@@ -349,6 +367,8 @@ export const Queries = {
   requestDeadline: Duration.seconds(5),
   /** Beyond this a queue would only grow: answer 503 at once. Requests. */
   underWayMax: 512,
+  /** What a refused reader is told to wait, where nothing better is known: a page reload. */
+  retryAfter: Duration.seconds(1),
   requestBytesMax: 65_536,
   documentLengthMax: 16_384,
   documentTokensMax: 2_000,
@@ -504,8 +524,9 @@ export const DrillLoad = {
   hotTicketsMax: 200,
   /** A subscribed ticket gets no more than this. Commands. */
   pinnedCommandsMax: 2000,
-  /** Opened tickets and uploads whose arrival in the views is waited for at once. */
+  /** Uploads whose release is waited for at once; and new tickets, of which these are a sample. */
   watchedMax: 2000,
+  ticketsWatchedMax: 64,
   watchInterval: Duration.millis(100),
   watchesAtOnceMax: 8,
   /** A reaction is looked for this long before it counts as lost. */
@@ -515,6 +536,8 @@ export const DrillLoad = {
   linkRenewal: Duration.minutes(5),
   /** Subscribers come back after a random time up to this. */
   resubscribeMax: Duration.seconds(1),
+  /** The gateway pings every 15 s: a subscriber that hears nothing for so long comes back. */
+  feedSilenceMax: Duration.seconds(20),
   /** How often each subscriber is asked whether it has a live feed. */
   feedSampleInterval: Duration.millis(500),
   /** Per agent: below the desk's own limit per principal. Commands a second. */
