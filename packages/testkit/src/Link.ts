@@ -5,7 +5,7 @@
 // what a crashed run left is cleared by the next link.
 import { type ChildProcess, type ChildProcessWithoutNullStreams, type SpawnOptions, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises"
+import { mkdtemp, readdir, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -14,7 +14,7 @@ import type { FaultTarget } from "./Faults.ts"
 import { openDoor } from "./LinkDoor.ts"
 import { type LinkCounts, type LinkDirection, type LinkProfile, perfect } from "./LinkModel.ts"
 import type { LinkAnswer, LinkOrder } from "./LinkRelay.ts"
-import { administratorsPath, MeansMissing, requireRoot, runProgram } from "./Means.ts"
+import { administratorsPath, isAbandoned, MeansMissing, ownedName, requireRoot, runProgram } from "./Means.ts"
 
 export type { LinkCounts, LinkDirection, LinkProfile } from "./LinkModel.ts"
 
@@ -109,11 +109,8 @@ const openEnds = Effect.fnUntraced(function* (seed: number) {
   return yield* new MeansMissing({ message: `${means} found no free device in ${slotAttemptsMax} attempts.` })
 })
 
-let namespaces = 0
-
 const addNamespace = Effect.gen(function* () {
-  const startedAt = yield* Effect.promise(() => startOf(process.pid))
-  const name = `holdfast-${process.pid}-${startedAt}-${namespaces++}`
+  const name = yield* ownedName
   return yield* Effect.acquireRelease(Effect.as(ip(["netns", "add", name]), name), () => removeNamespace(name))
 })
 
@@ -135,22 +132,13 @@ const endProcess = (pid: number): void => {
   }
 }
 
-/** A namespace's name says which process made it, and when that process began: an id alone is used again sooner or later. */
 const clearAbandoned = Effect.gen(function* () {
   const names = yield* Effect.promise(() => readdir("/var/run/netns").catch(() => []))
   for (const name of names) {
-    const [, pid, startedAt] = /^holdfast-(\d+)-(\d+)-\d+$/.exec(name) ?? []
-    if (pid === undefined || (yield* Effect.promise(() => startOf(Number(pid)))) === startedAt) continue
     // Somebody else may be clearing the same.
-    yield* Effect.ignore(Effect.exit(removeNamespace(name)))
+    if (yield* isAbandoned(name)) yield* Effect.ignore(Effect.exit(removeNamespace(name)))
   }
 })
-
-/** Empty when there is no such process. */
-const startOf = async (pid: number): Promise<string> => {
-  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")
-  return stat.split(") ").at(-1)?.split(" ")[19] ?? ""
-}
 
 // Node cannot make the ioctl that names a TUN device; Perl, which every Debian has, opens it and becomes the next program with it. Flags:
 // TUN, no packet information, and fail where the name is taken.

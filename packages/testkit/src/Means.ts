@@ -1,6 +1,7 @@
 // What the fault tests ask of the machine beyond Node: Linux, root, a few programs. A machine that lacks something is told in one sentence
 // what it is; nothing is skipped and nothing is tried in its place.
 import { execFile } from "node:child_process"
+import { readFile } from "node:fs/promises"
 import { Data, Effect } from "effect"
 
 /** The machine does not allow, or does not have, what this means of failure needs. */
@@ -34,3 +35,23 @@ export const runProgram = (
       resume(Effect.fail(new MeansMissing({ message: `${means} needs ${why}.` })))
     })
   })
+
+let named = 0
+
+/** A name that nobody else has, for something that does not end with its process. */
+export const ownedName: Effect.Effect<string> = Effect.promise(
+  async () => `holdfast-${process.pid}-${await startOf(process.pid)}-${named++}`
+)
+
+/** Whether the name is one of ours, of a process that is gone. An id alone is used again sooner or later; with its start it is not. */
+export const isAbandoned = (name: string): Effect.Effect<boolean> =>
+  Effect.promise(async () => {
+    const [, pid, startedAt] = /^holdfast-(\d+)-(\d+)-\d+$/.exec(name) ?? []
+    return pid !== undefined && (await startOf(Number(pid))) !== startedAt
+  })
+
+/** Empty when there is no such process. */
+const startOf = async (pid: number): Promise<string> => {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "")
+  return stat.split(") ").at(-1)?.split(" ")[19] ?? ""
+}
