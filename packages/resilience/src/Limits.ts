@@ -217,8 +217,8 @@ export const Leader = {
 
 /** The embedded PostgreSQL that `holdfast up` starts. */
 export const EmbeddedDatabase = {
-  /** Two pools of 6 in each of six processes, the relay's and the consumers' own, and room for an operator. Connections. */
-  connectionsMax: 200,
+  /** Two pools of 6 in each of up to 24 copies, the relay's and the consumers' own, and room for an operator. Connections. */
+  connectionsMax: 400,
   /** Making a new cluster takes about a second; a slow disk some twenty. */
   createDeadline: Duration.seconds(90),
   /** Crash recovery after a busy minute takes seconds. */
@@ -474,6 +474,12 @@ export const Supervisor = {
   backoffMax: Duration.seconds(15),
   /** Having run this long, a process starts again without a wait. */
   backoffForgets: Duration.seconds(60),
+  /** Copies of each process: each has its own pools of database connections. Copies. */
+  copiesMax: 4,
+  /** A successor that is not ready by then is none: the former stays. */
+  replaceDeadline: Duration.seconds(60),
+  /** A copy that leaves while others go on finishes what it has: a grace for idle clients, then requests, then sockets. */
+  leaveDeadline: Duration.seconds(20),
   /** The desk's processes stop together; PostgreSQL follows with its own 9 s. */
   stopDeadline: Duration.seconds(8),
   killDeadline: Duration.seconds(2),
