@@ -528,6 +528,8 @@ export const DrillLoad = {
   unresolvedMax: 100_000,
   /** Tickets that commands and queries choose from; older ones make room, so that no conversation grows long. Tickets. */
   hotTicketsMax: 200,
+  /** The cache follows the views by a moment; a ticket belongs to the hot window once both have it. */
+  hotAfter: Duration.seconds(5),
   /** A subscribed ticket gets no more than this. Commands. */
   pinnedCommandsMax: 2000,
   /** Uploads whose release is waited for at once; and new tickets, of which these are a sample. */

@@ -89,7 +89,7 @@ export const startLoad = Effect.fn("Load.start")(function* (options: LoadOptions
     if (watch.size >= DrillLoad.ticketsWatchedMax) return
     watch.add(async () => {
       const seen = await isReadable(world, ticket)
-      if (seen) world.readable.add(ticket)
+      if (seen) setTimeout(() => world.readable.add(ticket), Duration.toMillis(DrillLoad.hotAfter)).unref()
       return seen
     }, atMs)
   }
