@@ -4,6 +4,7 @@ import { Data, Deferred, Duration, Effect, Exit, Fiber, Ref, type Scope } from "
 import { TestClock } from "effect/testing"
 import { type GuardOptions, makeGuard } from "../src/Guard.ts"
 import { Health } from "../src/Health.ts"
+import { Breaker } from "../src/Limits.ts"
 import { Unavailable } from "../src/Unavailable.ts"
 
 class Broken extends Data.TaggedError("Broken")<{ readonly detail: string }> {}
@@ -143,7 +144,7 @@ describe("an open breaker", () => {
       for (const _ of times(3)) yield* timeOut
       const error = yield* Effect.flip(call(Effect.void))
       expect(error.retryAfterMs).toBeGreaterThan(0)
-      expect(error.retryAfterMs).toBeLessThanOrEqual(1200)
+      expect(error.retryAfterMs).toBeLessThanOrEqual(Duration.toMillis(Breaker.restNear.min))
     })
   )
 })
@@ -197,7 +198,7 @@ describe("healing", () => {
 
   guarded("rests longer each time, up to a bound: it never hammers what is down", () =>
     Effect.gen(function* () {
-      const { alive, probes, timeOut } = yield* setUp()
+      const { alive, probes, timeOut } = yield* setUp({ rest: Breaker.restFar })
       yield* Ref.set(alive, false)
       for (const _ of times(3)) yield* timeOut
       const within = Effect.fnUntraced(function* (seconds: number) {
@@ -205,11 +206,13 @@ describe("healing", () => {
         yield* TestClock.adjust(Duration.seconds(seconds))
         return (yield* Ref.get(probes)) - before
       })
-      // After some 1, 2 and 4 s, give or take a fifth, then every 5.
-      expect(yield* within(9)).toBe(3)
+      // After 1, 2 and 4 s or half of that, then every 2.5 to 5.
+      const first = yield* within(7)
+      expect(first).toBeGreaterThanOrEqual(3)
+      expect(first).toBeLessThanOrEqual(4)
       const later = yield* within(60)
-      expect(later).toBeGreaterThanOrEqual(9)
-      expect(later).toBeLessThanOrEqual(16)
+      expect(later).toBeGreaterThanOrEqual(12)
+      expect(later).toBeLessThanOrEqual(24)
     })
   )
 
@@ -290,14 +293,42 @@ describe("bounds", () => {
 })
 
 describe("health", () => {
-  guarded("is degraded after a failure and up after the next answer", () =>
+  guarded("is degraded after a failure, and up again once it has answered and ten seconds went well", () =>
     Effect.gen(function* () {
       const { call, health, reasonOf } = yield* setUp()
       expect(yield* health).toBe("up")
       yield* reasonOf(broken)
       expect(yield* health).toBe("degraded")
       yield* call(Effect.void)
+      expect(yield* health).toBe("degraded")
+      yield* TestClock.adjust("9 seconds")
+      expect(yield* health).toBe("degraded")
+      yield* TestClock.adjust("1 second")
       expect(yield* health).toBe("up")
+    })
+  )
+
+  guarded("stays degraded for as long as nothing was answered", () =>
+    Effect.gen(function* () {
+      const { call, health, reasonOf } = yield* setUp()
+      yield* reasonOf(broken)
+      yield* TestClock.adjust("1 hour")
+      expect(yield* health).toBe("degraded")
+      yield* call(Effect.void)
+      expect(yield* health).toBe("up")
+    })
+  )
+
+  guarded("stays down while a breaker that closes opens again at once: probes are answered and calls are not", () =>
+    Effect.gen(function* () {
+      const { health, probes, reasonOf } = yield* setUp()
+      for (const _ of times(5)) yield* reasonOf(broken)
+      for (const _ of times(100)) {
+        yield* TestClock.adjust("100 millis")
+        for (const _ of times(5)) yield* reasonOf(broken)
+        expect(yield* health).toBe("down")
+      }
+      expect(yield* Ref.get(probes)).toBeGreaterThan(10)
     })
   )
 
@@ -313,6 +344,83 @@ describe("health", () => {
       yield* Deferred.succeed(release, undefined)
       yield* Fiber.join(early)
       expect(yield* health).toBe("down")
+    })
+  )
+})
+
+describe("a watched dependency", () => {
+  const watch = { quietMax: Duration.seconds(1) }
+
+  guarded("is asked when nothing was heard for a while, so that an idle process notices", () =>
+    Effect.gen(function* () {
+      const { alive, health, probes, sent } = yield* setUp({ watch })
+      yield* TestClock.adjust("10 seconds")
+      expect(yield* Ref.get(probes)).toBe(10)
+      expect(yield* health).toBe("up")
+      yield* Ref.set(alive, false)
+      yield* TestClock.adjust("1 second")
+      expect(yield* health).toBe("degraded")
+      // Until half of what was heard in ten seconds is bad.
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* health).toBe("down")
+      yield* Ref.set(alive, true)
+      yield* TestClock.adjust("2 seconds")
+      expect(yield* health).toBe("up")
+      expect(yield* Ref.get(sent)).toBe(0)
+    })
+  )
+
+  guarded("is not asked while calls are answered", () =>
+    Effect.gen(function* () {
+      const { call, probes } = yield* setUp({ watch })
+      for (const _ of times(100)) {
+        yield* call(Effect.void)
+        yield* TestClock.adjust("900 millis")
+      }
+      expect(yield* Ref.get(probes)).toBe(0)
+    })
+  )
+
+  guarded("tells its adapter each time that it does not answer", () =>
+    Effect.gen(function* () {
+      const silences: Array<string> = []
+      const onSilence = ({ reason }: Unavailable) => Effect.sync(() => void silences.push(reason))
+      const { health } = yield* setUp({ probe: Effect.never, watch: { ...watch, onSilence } })
+      yield* TestClock.adjust("1100 millis")
+      expect(silences).toEqual(["timeout"])
+      yield* TestClock.adjust("1 minute")
+      expect(silences).toEqual(["timeout", "timeout", "timeout"])
+      expect(yield* health).toBe("down")
+    })
+  )
+})
+
+describe("old failures", () => {
+  guarded("of an hour ago do not count against a call of now", () =>
+    Effect.gen(function* () {
+      const { call, reasonOf } = yield* setUp()
+      for (const _ of times(4)) yield* reasonOf(broken)
+      yield* TestClock.adjust("1 hour")
+      yield* call(Effect.void)
+      for (const _ of times(3)) expect(yield* reasonOf(broken)).toBe("unreachable")
+      yield* call(Effect.void)
+    })
+  )
+
+  guarded("are three timeouts in a row however long each takes, but not with an hour between them", () =>
+    Effect.gen(function* () {
+      const { reasonOf } = yield* setUp({ deadline: Duration.seconds(30) })
+      const slowTimeOut = Effect.gen(function* () {
+        const hung = yield* Effect.forkChild(reasonOf(Effect.never), { startImmediately: true })
+        yield* TestClock.adjust("30 seconds")
+        return yield* Fiber.join(hung)
+      })
+      for (const _ of times(4)) {
+        expect(yield* slowTimeOut).toBe("timeout")
+        yield* TestClock.adjust("1 hour")
+      }
+      for (const _ of times(3)) yield* slowTimeOut
+      expect(yield* reasonOf(Effect.void)).toBe("breaker_open")
     })
   )
 })

@@ -17,7 +17,7 @@ import type {
 } from "@holdfast/database/ReadTables"
 import { cachedList, fileKey, personKey, ticketKey } from "@holdfast/domain/ticket/CachedTicket"
 import { allWords } from "@holdfast/domain/ticket/SearchWords"
-import { Breaker, Queries } from "@holdfast/resilience/Limits"
+import { Queries } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Duration, Effect } from "effect"
 
@@ -43,7 +43,12 @@ const answered = <A>(cache: CacheService, read: Effect.Effect<A, Unavailable>): 
   })
 
 const unavailable = (detail: string) =>
-  new Unavailable({ dependency: "cache", reason: "refused", retryAfterMs: Duration.toMillis(Breaker.openMin), detail })
+  new Unavailable({
+    dependency: "cache",
+    reason: "refused",
+    retryAfterMs: Duration.toMillis(Queries.retryAfter),
+    detail
+  })
 
 const tickets = Effect.fnUntraced(function* (cache: CacheService, request: TicketPageRequest) {
   const { after, first, list, reader } = request

@@ -1,7 +1,7 @@
 // The errors that a client can act on, each with a stable `extensions.code`. Anything else is our mistake: it is logged, and the client is
 // told no more than that.
 
-import { Breaker } from "@holdfast/resilience/Limits"
+import { Queries } from "@holdfast/resilience/Limits"
 import { Duration } from "effect"
 import { GraphQLError } from "graphql"
 
@@ -18,7 +18,7 @@ export const readUnavailable = (retryAfterMs: number) =>
 
 export const versionNotReached = (atLeastVersion: number) =>
   new GraphQLError(`Version ${atLeastVersion} is not visible yet; try again, or ask without atLeastVersion.`, {
-    extensions: { code: "VERSION_NOT_REACHED", retryAfterMs: Duration.toMillis(Breaker.openMin) }
+    extensions: { code: "VERSION_NOT_REACHED", retryAfterMs: Duration.toMillis(Queries.retryAfter) }
   })
 
 export const tooCostly = (message: string) => new GraphQLError(message, { extensions: { code: "QUERY_TOO_COSTLY" } })

@@ -143,7 +143,7 @@ const tookTooLong: Outcome = {
     response: {
       errors: [
         new GraphQLError(`This took longer than ${Duration.toMillis(Queries.requestDeadline)} ms.`, {
-          extensions: { code: "READ_UNAVAILABLE", retryAfterMs: 1000 }
+          extensions: { code: "READ_UNAVAILABLE", retryAfterMs: Duration.toMillis(Queries.retryAfter) }
         }).toJSON()
       ],
       data: null,

@@ -4,7 +4,7 @@ import { IncomingMessage, type Server, ServerResponse } from "node:http"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Identity } from "@holdfast/identity/Identity"
 import { Queries } from "@holdfast/resilience/Limits"
-import { Effect, Exit, Fiber, Redacted } from "effect"
+import { Duration, Effect, Exit, Fiber, Redacted } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
 import { type Executed, QueryExecutor, type QueryRequest } from "../graphql/Execute.ts"
 import { encodeResponse } from "../graphql/JsonText.ts"
@@ -75,7 +75,7 @@ export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOpti
         json,
         refusal(406, "NOT_ACCEPTABLE", "Accept application/json or application/graphql-response+json.")
       )
-    if (underWay >= Queries.underWayMax) return send(response, type, unavailable(1000))
+    if (underWay >= Queries.underWayMax) return send(response, type, unavailable(Duration.toMillis(Queries.retryAfter)))
     underWay++
     try {
       send(response, type, await answer(request, type))
