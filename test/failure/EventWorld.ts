@@ -8,6 +8,7 @@ import { runConsumer } from "@holdfast/broker/Consumer"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
+import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { Database } from "@holdfast/database/Database"
 import { EventLog } from "@holdfast/database/EventLog"
 import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
@@ -27,16 +28,16 @@ export interface EventServers {
 }
 
 const coreOn = (database: EventServers["database"]) =>
-  Layer.mergeAll(EventLogPostgres.layer, Parking.layer).pipe(
+  Layer.mergeAll(EventLogPostgres.layer, ConsumerCursors.layer, Parking.layer).pipe(
     Layer.provideMerge(Database.layer),
     Layer.provideMerge(ClientPostgres.layer({ url: database, applicationName: "failure-test" }))
   )
 
 export const eventsOn = ({ database, prefix, rabbitMq }: EventServers) =>
-  Layer.mergeAll(
-    coreOn(database),
-    BrokerRabbitMq.layer({ url: rabbitMq, applicationName: "failure-test", prefix })
-  ).pipe(Layer.provideMerge(Health.layer))
+  BrokerRabbitMq.layerOnLog({ url: rabbitMq, applicationName: "failure-test", prefix }).pipe(
+    Layer.provideMerge(coreOn(database)),
+    Layer.provideMerge(Health.layer)
+  )
 
 /** A condition that comes about by itself, looked at until it holds. */
 export const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>

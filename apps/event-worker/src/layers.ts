@@ -43,7 +43,7 @@ const work = (only: ReadonlyArray<Part>) =>
       const { rulesFile } = yield* Settings
       yield* Effect.forkScoped(runParts(only, yield* readRules(rulesFile)))
     })
-  ).pipe(Layer.provide(Layer.mergeAll(core, read, webhooks, adapters.broker, adapters.cache)))
+  ).pipe(Layer.provide(Layer.mergeAll(core, read, webhooks, adapters.workerBroker, adapters.cache)))
 
 const health = Layer.unwrap(
   Settings.use(({ eventWorkerPort, host }) =>

@@ -43,13 +43,13 @@ const services = (dataDir: string) => {
   const folders = foldersIn(dataDir)
   const quarantine = { root: folders.quarantine }
   const released = { root: folders.released }
-  const { broker, eventLog, scanner } = makeAdapters({ process: name })
+  const { workerBroker, eventLog, scanner } = makeAdapters({ process: name })
   const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
     Layer.provideMerge(eventLog)
   )
   return Layer.mergeAll(
     core,
-    broker,
+    workerBroker,
     scanner,
     ConverterProcess.layer(),
     Journal.layer(folders.journal),

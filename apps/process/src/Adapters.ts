@@ -35,7 +35,10 @@ export const makeAdapters = (options: AdapterOptions) => {
     eventLog: log,
     /** `ReadClient` and the guarded `ReadDatabase`. */
     readDatabase: readDatabase(options),
-    broker: broker(options, log),
+    /** To read the change feed. */
+    broker: broker(options, log, BrokerRabbitMq.layer),
+    /** To publish and to consume: with the log, from which it makes good what RabbitMQ loses. */
+    workerBroker: broker(options, log, (rabbitMq) => Layer.provide(BrokerRabbitMq.layerOnLog(rabbitMq), log)),
     cache,
     scanner,
     identity
@@ -63,13 +66,15 @@ const readDatabase = (options: AdapterOptions) =>
 
 type Log<E> = Layer.Layer<Layer.Success<typeof EventLogPostgres.layer> | ConsumerCursors, E, Settings | Health>
 
+type OnRabbitMq<E> = (options: BrokerRabbitMq.RabbitMqOptions) => Layer.Layer<Broker, E, Settings | Health>
+
 /** Where it is the event log, it brings that along; a process that only listens then needs the database too. */
-const broker = <E>({ process }: AdapterOptions, log: Log<E>) =>
+const broker = <E>({ process }: AdapterOptions, log: Log<E>, onRabbitMq: OnRabbitMq<E>) =>
   chosen(
     (settings): Layer.Layer<Broker, E, Settings | Health> =>
       Option.match(settings.rabbitmqUrl, {
         onNone: () => Layer.provide(BrokerEmbedded.layer, log),
-        onSome: (url) => BrokerRabbitMq.layer({ url, applicationName: `holdfast ${process}` })
+        onSome: (url) => onRabbitMq({ url, applicationName: `holdfast ${process}` })
       })
   )
 

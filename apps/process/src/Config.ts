@@ -4,17 +4,25 @@ import { join } from "node:path"
 import { Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
 
-const url = (example: string) => {
+const fitsExample = (example: string) => {
   const protocols = new Set(example.split(" or ").map((one) => new URL(one).protocol))
-  const fits = (value: string) => {
+  return (value: string) => {
     const parsed = URL.parse(value)
     return parsed !== null && protocols.has(parsed.protocol) && (parsed.protocol !== "tcp:" || parsed.port !== "")
   }
-  return Schema.String.check(Schema.makeFilter(fits, { expected: `a URL like ${example}` }))
+}
+const url = (example: string) =>
+  Schema.String.check(Schema.makeFilter(fitsExample(example), { expected: `a URL like ${example}` }))
+const urls = (example: string) => {
+  const fits = fitsExample(example)
+  const expected = `a URL like ${example}, or several with commas between them`
+  return Schema.String.check(Schema.makeFilter((value: string) => value.split(",").every(fits), { expected }))
 }
 const optionalUrl = (name: string, example: string) => Config.option(Config.schema(url(example), name))
 const optionalSecretUrl = (name: string, example: string) =>
   Config.map(optionalUrl(name, example), Option.map(Redacted.make))
+const optionalSecretUrls = (name: string, example: string) =>
+  Config.map(Config.option(Config.schema(urls(example), name)), Option.map(Redacted.make))
 const port = (name: string, standard: number) => Config.withDefault(Config.Port(name), standard)
 const list = (name: string) =>
   Config.String(name).pipe(
@@ -34,8 +42,8 @@ const all = Config.all({
   databaseUrl: optionalSecretUrl("HOLDFAST_DATABASE_URL", databaseExample),
   /** Unset: the read side lives in the core database. */
   readDatabaseUrl: optionalSecretUrl("HOLDFAST_READ_DATABASE_URL", databaseExample),
-  /** Unset: the event log in PostgreSQL stands in. */
-  rabbitmqUrl: optionalSecretUrl("HOLDFAST_RABBITMQ_URL", "amqp://user:password@host:5672 or amqps://host"),
+  /** Several are the nodes of one cluster; user and virtual host are those of the first. Unset: the event log in PostgreSQL stands in. */
+  rabbitmqUrl: optionalSecretUrls("HOLDFAST_RABBITMQ_URL", "amqp://user:password@host:5672 or amqps://host"),
   /** Unset: an SQLite file stands in. */
   redisUrl: optionalSecretUrl("HOLDFAST_REDIS_URL", "redis://:password@host:6379 or rediss://host"),
   /** Unset: the content policy scanner stands in. */

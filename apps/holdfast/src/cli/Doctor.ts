@@ -114,13 +114,14 @@ const checkServer = (dependency: Dependency): Effect.Effect<Finding> => {
   const { standIn, url, what } = dependency
   if (Option.isNone(url))
     return Effect.succeed({ what, well: true, told: `${standIn} (${dependency.variable} is not set)` })
+  const nodes = url.value.split(/,(?=\w+:\/\/)/).map((one) => new URL(one))
   return Effect.map(
-    Effect.promise(() => greet(new URL(url.value), dependency)),
-    (fault) => ({
-      what,
-      well: fault === null,
-      told: fault ?? `answers at ${new URL(url.value).host}`
-    })
+    Effect.promise(() => Promise.all(nodes.map((node) => greet(node, dependency)))),
+    (answers) => {
+      const faults = answers.filter((fault) => fault !== null)
+      const places = nodes.map(({ host }) => host).join(", ")
+      return { what, well: faults.length === 0, told: faults.length === 0 ? `answers at ${places}` : faults.join(" ") }
+    }
   )
 }
 

@@ -24,6 +24,8 @@ export interface Topology {
   readonly queues: (group: ConsumerGroup) => ReadonlyArray<string>
   /** An exchange that nothing goes through: that it is there says that all queues have had the time to reach the server's disk. */
   readonly settled: string
+  /** Another such: queues began empty, and what they should hold was not published again yet. */
+  readonly lost: string
   /** Everything that `declare` and settling leave on the server. */
   readonly names: { readonly queues: ReadonlyArray<string>; readonly exchanges: ReadonlyArray<string> }
   readonly declare: (channel: Channel) => Promise<void>
@@ -38,12 +40,14 @@ export const makeTopology = (prefix: string): Topology => {
   const groupQueues = ConsumerGroup.literals.flatMap(queues)
   // A release with more queues lets them settle too.
   const settled = `${prefix}.settled.${groupQueues.length}`
+  const lost = `${prefix}.lost`
   return {
     events,
     changes,
     queues,
     settled,
-    names: { queues: [...groupQueues, changes], exchanges: [events, settled] },
+    lost,
+    names: { queues: [...groupQueues, changes], exchanges: [events, settled, lost] },
     declare: async (channel) => {
       await channel.exchangeDeclare({ exchange: events, type: "topic", durable: true })
       for (const group of ConsumerGroup.literals) {
