@@ -1,7 +1,8 @@
 // What the command line reads from the environment: the settings of every process, and what only the supervisor needs.
 import { join, resolve } from "node:path"
 import { type ProcessSettings, Settings as ProcessSettingsTag } from "@holdfast/process/Config"
-import { Config, ConfigProvider, Effect, type Option } from "effect"
+import { Supervisor } from "@holdfast/resilience/Limits"
+import { Config, ConfigProvider, Effect, type Option, Schema } from "effect"
 import { refuse } from "./Refusal.ts"
 
 export interface Settings extends ProcessSettings {
@@ -9,9 +10,20 @@ export interface Settings extends ProcessSettings {
   readonly postgresPort: Option.Option<number>
   /** Tokens are made here, with the desk's own key, and not by an identity provider. */
   readonly ownTokens: boolean
+  /** Of each process. */
+  readonly copies: number
 }
 
 const postgresPort = Config.option(Config.Port("HOLDFAST_POSTGRES_PORT"))
+
+export const CopiesAllowed = Schema.Int.check(
+  Schema.isBetween(
+    { minimum: 1, maximum: Supervisor.copiesMax },
+    { expected: `a whole number from 1 to ${Supervisor.copiesMax}` }
+  )
+)
+const Copies = Schema.FiniteFromString.pipe(Schema.decodeTo(CopiesAllowed))
+const copies = Config.withDefault(Config.schema(Copies, "HOLDFAST_COPIES"), 1)
 
 export const readSettings: Effect.Effect<Settings, ReturnType<typeof refuse>> = Effect.gen(function* () {
   const settings = yield* ProcessSettingsTag
@@ -21,6 +33,7 @@ export const readSettings: Effect.Effect<Settings, ReturnType<typeof refuse>> = 
     dataDir,
     downloadKeyFile: resolve(settings.downloadKeyFile),
     postgresPort: yield* postgresPort.parse(ConfigProvider.fromEnv()),
+    copies: yield* copies.parse(ConfigProvider.fromEnv()),
     ownTokens: resolve(settings.jwks) === join(dataDir, "keys", "jwks.json")
   }
 }).pipe(

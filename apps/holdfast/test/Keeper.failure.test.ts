@@ -1,16 +1,17 @@
-// The watch over one process: killed, hung, deaf, broken from the start, and orphaned.
+// The watch over one process: killed, hung, deaf, broken from the start or later, replaced, and orphaned. Whatever happens to it, a client
+// is only ever made to wait.
 
 import { spawn } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
+import { BoundSocket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { isRunning, signalOne } from "@holdfast/database/embedded/ProcessTree"
 import { Effect, Schedule } from "effect"
-import { childPlan } from "../src/supervisor/ChildProcess.ts"
-import { type KeptState, keep } from "../src/supervisor/Keeper.ts"
-import { pickPrivatePort } from "../src/supervisor/Ports.ts"
+import { childPlan, type RunningChild } from "../src/supervisor/ChildProcess.ts"
+import { type KeptState, keep, type Replacing } from "../src/supervisor/Keeper.ts"
 
 const entry = fileURLToPath(new URL("./kept.mjs", import.meta.url))
 
@@ -20,13 +21,23 @@ const kept = (manner = "well") =>
       Effect.sync(() => mkdtempSync(join(tmpdir(), "holdfast-keeper-"))),
       (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
     )
-    const port = yield* pickPrivatePort("127.0.0.1")
+    const socket = yield* Effect.acquireRelease(
+      Effect.sync(() => new BoundSocket({ host: "127.0.0.1", port: 0 })),
+      (bound) => Effect.sync(() => bound.close())
+    )
     const plan = childPlan({
-      ...{ name: "kept", entry, arguments: [String(port), manner], folder: root, environment: process.env },
-      ...{ logFile: join(root, "kept.log"), liveUrl: `http://127.0.0.1:${port}/` }
+      ...{ name: "kept", entry, arguments: [manner, join(root, "marker")], folder: root, environment: process.env },
+      ...{ logFile: join(root, "kept.log"), sockets: [{ name: "http", fd: socket.fd() }] }
     })
-    return yield* Effect.acquireRelease(keep(plan), (keeper) => keeper.stop)
+    const keeper = yield* Effect.acquireRelease(keep(plan), ({ stop }) => stop)
+    return { ...keeper, url: `http://127.0.0.1:${socket.address().port}/` }
   })
+
+/** By a connection of its own; the answer is who answered. */
+const ask = (url: string) =>
+  Effect.promise(async () => Number(await (await fetch(url, { headers: { connection: "close" } })).text()))
+
+const calmly: Replacing<RunningChild> = { whyNotReady: (one) => one.whyNotReady, leave: (one) => one.leave }
 
 const eventually = (state: Effect.Effect<KeptState>, holds: (state: KeptState) => boolean) =>
   state.pipe(Effect.repeat({ until: holds, schedule: Schedule.spaced("20 millis") }))
@@ -45,6 +56,57 @@ describe("a kept process", () => {
       signalOne(first, "SIGKILL")
       const state = yield* eventually(keeper.state, ({ phase, restarts }) => restarts === 1 && phase === "ready")
       assert.notStrictEqual(state.pid, first)
+    })
+  )
+
+  it.live("refuses nobody while it is away: who comes then waits for the next", () =>
+    Effect.gen(function* () {
+      const keeper = yield* kept()
+      const first = yield* running(keeper)
+      assert.strictEqual(yield* ask(keeper.url), first)
+      signalOne(first, "SIGKILL")
+      assert.notStrictEqual(yield* ask(keeper.url), first)
+    })
+  )
+
+  it.live("is replaced by one that is ready, and only then goes", () =>
+    Effect.gen(function* () {
+      const keeper = yield* kept()
+      const first = yield* running(keeper)
+      const both: Array<boolean> = []
+      yield* keeper.replace(
+        calmly,
+        Effect.sync(() => both.push(isRunning(first)))
+      )
+      assert.deepStrictEqual(both, [true])
+      assert.isFalse(isRunning(first))
+      const { phase, pid, restarts } = yield* keeper.state
+      assert.deepStrictEqual([phase, restarts, pid === first], ["ready", 0, false])
+      assert.strictEqual(yield* ask(keeper.url), pid)
+      signalOne(pid ?? 0, "SIGKILL")
+      yield* eventually(keeper.state, (state) => state.restarts === 1 && state.phase === "ready")
+    })
+  )
+
+  it.live("stays when its successor does not start", () =>
+    Effect.gen(function* () {
+      const keeper = yield* kept("once")
+      const first = yield* running(keeper)
+      const { sentence } = yield* Effect.flip(keeper.replace(calmly, Effect.void))
+      assert.include(sentence, "it ended with exit code 78")
+      assert.include(sentence, "HOLDFAST_THING is not valid.")
+      const { phase, pid } = yield* keeper.state
+      assert.deepStrictEqual([phase, pid], ["ready", first])
+      assert.strictEqual(yield* ask(keeper.url), first)
+    })
+  )
+
+  it.live("is tried again and again with its last words when it does not start any more", () =>
+    Effect.gen(function* () {
+      const keeper = yield* kept("once")
+      signalOne(yield* running(keeper), "SIGKILL")
+      const { detail } = yield* eventually(keeper.state, ({ restarts }) => restarts >= 3)
+      assert.strictEqual(detail, "it ended with exit code 78; its last words: HOLDFAST_THING is not valid.")
     })
   )
 
@@ -92,8 +154,7 @@ describe("a kept process", () => {
   it.live("ends when whoever started it is killed", () =>
     Effect.gen(function* () {
       const watch = new URL("../src/supervisor/ParentWatch.ts", import.meta.url).href
-      const port = yield* pickPrivatePort("127.0.0.1")
-      const child = spawn(process.execPath, ["--import", watch, entry, String(port)], {
+      const child = spawn(process.execPath, ["--import", watch, "--eval", "setInterval(() => undefined, 1000)"], {
         stdio: ["ignore", "ignore", "ignore", "pipe"]
       })
       const ended = new Promise((resolve) => child.once("exit", (_code, signal) => resolve(signal)))

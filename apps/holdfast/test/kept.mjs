@@ -1,10 +1,16 @@
-// A process to keep: alive over HTTP on the port it is given, deaf to SIGTERM when told to be.
+// A process to keep: alive over HTTP on the sockets that it inherits, deaf to signals when told to be, broken from the start, or broken in
+// every life but the first.
+import { existsSync, writeFileSync } from "node:fs"
 import { createServer } from "node:http"
 
-const [port, deaf] = process.argv.slice(2)
-if (deaf === "deaf") process.on("SIGTERM", () => undefined)
-if (deaf === "broken") {
+const [manner, marker] = process.argv.slice(2)
+if (manner === "deaf") for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => undefined)
+if (manner === "broken" || (manner === "once" && existsSync(marker))) {
   console.error("HOLDFAST_THING is not valid.")
   process.exit(78)
 }
-createServer((_request, response) => response.end("ok")).listen(Number(port), "127.0.0.1")
+if (manner === "once") writeFileSync(marker, "")
+for (const pair of process.env.HOLDFAST_SOCKETS.split(",")) {
+  const fd = Number(pair.split(":")[1])
+  createServer((_request, response) => response.end(String(process.pid))).listen({ fd })
+}

@@ -1,14 +1,17 @@
-// One of the desk's processes as a child: its output in its own log, its end noticed, its stop bounded. It ends with the supervisor
-// however that ends: the kernel sees to it on Linux, and everywhere the child watches a pipe that closes with us.
+// One of the desk's processes as a child: its output in its own log, its end noticed, its stop bounded. It listens on sockets that it
+// inherits, and on one of its own where it alone is asked how it is. It ends with the supervisor however that ends: the kernel sees to
+// it on Linux, and everywhere the child watches a pipe that closes with us.
 import { type ChildProcess, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import { get } from "node:http"
 import { endsWithParent } from "@holdfast/database/embedded/EndsWithParent"
 import { signalTree } from "@holdfast/database/embedded/ProcessTree"
+import { socketsVariable } from "@holdfast/process/Sockets"
 import { Supervisor } from "@holdfast/resilience/Limits"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Option, Schema } from "effect"
 import { refuse } from "../Refusal.ts"
 import type { Plan, Running } from "./Keeper.ts"
+import { type Inherited, openPrivateSocket } from "./Sockets.ts"
 
 export interface ChildOptions {
   readonly name: string
@@ -18,13 +21,22 @@ export interface ChildOptions {
   readonly folder: string
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly logFile: string
-  /** Answers while the process is alive, whatever its dependencies do. */
-  readonly liveUrl: string
+  readonly sockets: ReadonlyArray<Inherited>
 }
 
-export const childPlan = (options: ChildOptions): Plan<Running> => ({
+export interface RunningChild extends Running {
+  /** Of this copy alone; gone with it. */
+  readonly address: string
+  /** Null when it can serve, else why not. */
+  readonly whyNotReady: Effect.Effect<string | null>
+  /** Leaves in order while others go on, within its own deadline. */
+  readonly leave: Effect.Effect<void>
+}
+
+export const childPlan = (options: ChildOptions): Plan<RunningChild> => ({
   name: options.name,
   logFile: options.logFile,
+  addressOf: ({ address }) => address,
   start: Effect.tryPromise({
     try: () => launch(options),
     catch: (cause) => refuse(`${options.name} could not be started: ${cause instanceof Error ? cause.message : cause}`)
@@ -33,28 +45,40 @@ export const childPlan = (options: ChildOptions): Plan<Running> => ({
 
 const watchModule = new URL("./ParentWatch.ts", import.meta.url).href
 
-const launch = async (options: ChildOptions): Promise<Running> => {
+const launch = async (options: ChildOptions): Promise<RunningChild> => {
   const log = openSync(options.logFile, "a", 0o600)
-  const [file, ...args] = endsWithParent("KILL", [
-    process.execPath,
-    "--import",
-    watchModule,
-    options.entry,
-    ...options.arguments
-  ])
-  const child = spawn(file, args, {
-    cwd: options.folder,
-    // Its own group, so that Ctrl-C reaches the supervisor alone, which then stops everything in order.
-    detached: true,
-    env: options.environment,
-    stdio: ["ignore", log, log, "pipe"]
-  })
-  closeSync(log)
-  await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject))
-  return runningChild(child, options)
+  const own = openPrivateSocket()
+  try {
+    const sockets = [{ name: "health", fd: own.fd }, ...options.sockets]
+    const [file, ...args] = endsWithParent("KILL", [
+      process.execPath,
+      "--import",
+      watchModule,
+      options.entry,
+      ...options.arguments
+    ])
+    const child = spawn(file, args, {
+      cwd: options.folder,
+      // Its own group, so that Ctrl-C reaches the supervisor alone, which then stops everything in order.
+      detached: true,
+      env: {
+        ...options.environment,
+        [socketsVariable]: sockets.map(({ name }, index) => `${name}:${firstSocketFd + index}`).join(",")
+      },
+      stdio: ["ignore", log, log, "pipe", ...sockets.map(({ fd }) => fd)]
+    })
+    await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject))
+    return runningChild(child, own.url)
+  } finally {
+    own.close()
+    closeSync(log)
+  }
 }
 
-const runningChild = (child: ChildProcess, options: ChildOptions): Running => {
+/** After the standard three and the pipe that `ParentWatch.ts` reads. */
+const firstSocketFd = 4
+
+const runningChild = (child: ChildProcess, address: string): RunningChild => {
   const pid = child.pid ?? 0
   const ended = endOf(child)
   const within = (limit: Duration.Duration) =>
@@ -65,12 +89,22 @@ const runningChild = (child: ChildProcess, options: ChildOptions): Running => {
     signalTree(pid, "SIGKILL")
     yield* within(Supervisor.killDeadline)
   })
-  const stop = Effect.gen(function* () {
-    if (hasEnded()) return
-    child.kill("SIGTERM")
-    if (!(yield* within(Supervisor.stopDeadline))) yield* kill
-  })
-  return { pid, ended, answers: Effect.promise(() => isAlive(options.liveUrl)), stop, kill }
+  const endBy = (signal: NodeJS.Signals, limit: Duration.Duration) =>
+    Effect.gen(function* () {
+      if (hasEnded()) return
+      child.kill(signal)
+      if (!(yield* within(limit))) yield* kill
+    })
+  return {
+    pid,
+    address,
+    ended,
+    answers: Effect.map(ask(`${address}/health/live`), ({ status }) => status === 200),
+    whyNotReady: Effect.map(ask(`${address}/health/ready`), whyNotReady),
+    stop: endBy("SIGINT", Supervisor.stopDeadline),
+    leave: endBy("SIGTERM", Supervisor.leaveDeadline),
+    kill
+  }
 }
 
 const endOf = (child: ChildProcess): Effect.Effect<string> =>
@@ -81,13 +115,47 @@ const endOf = (child: ChildProcess): Effect.Effect<string> =>
     return Effect.sync(() => child.off("exit", finish))
   })
 
-const isAlive = (url: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const request = get(url, { agent: false, timeout: Duration.toMillis(Supervisor.pollDeadline) }, (response) => {
-      response.resume()
-      resolve(response.statusCode === 200)
+interface Answered {
+  /** 0: no answer. */
+  readonly status: number
+  readonly text: string
+}
+
+const ask = (url: string) =>
+  Effect.callback<Answered>((resume) => {
+    const silence = () => resume(Effect.succeed({ status: 0, text: "" }))
+    const timeout = Duration.toMillis(Supervisor.pollDeadline)
+    const request = get(url, { agent: false, timeout }, (response) => {
+      let text = ""
+      response.setEncoding("utf8").on("data", (chunk: string) => {
+        text += chunk
+      })
+      response.on("end", () => resume(Effect.succeed({ status: response.statusCode ?? 0, text })))
     })
     request.on("timeout", () => request.destroy())
-    request.on("error", () => resolve(false))
-    request.on("close", () => resolve(false))
+    request.on("error", silence)
+    request.on("close", silence)
+    return Effect.sync(() => request.destroy())
   })
+
+const Ready = Schema.fromJsonString(
+  Schema.Struct({
+    status: Schema.String,
+    dependencies: Schema.Array(
+      Schema.Struct({
+        ...{ dependency: Schema.String, state: Schema.String, needed: Schema.Boolean },
+        detail: Schema.NullOr(Schema.String)
+      })
+    )
+  })
+)
+const decodeReady = Schema.decodeUnknownOption(Ready)
+
+const whyNotReady = ({ status, text }: Answered): string | null => {
+  if (status === 200) return null
+  const told = Option.getOrUndefined(decodeReady(text))
+  const missing = told?.dependencies.find(({ needed, state }) => needed && state === "down")
+  if (missing !== undefined)
+    return `it needs ${missing.dependency}, which is down: ${missing.detail ?? "no reason given"}`
+  return told === undefined ? "it does not answer" : `it is ${told.status}`
+}

@@ -13,11 +13,13 @@ import { HttpIncomingMessage, HttpRouter, HttpServerRequest, HttpServerResponse 
 import { refuse } from "../Refusal.ts"
 import type { KeptState } from "./Keeper.ts"
 import { OutageRequest, type Outages } from "./Outage.ts"
+import { RestartProgress, type Rolling } from "./Rolling.ts"
 
 export interface Desk {
   readonly states: Effect.Effect<ReadonlyArray<KeptState>>
   /** `undefined` when PostgreSQL is somebody else's. */
   readonly outages: Outages | undefined
+  readonly rolling: Rolling
 }
 
 /** A socket's path may be about a hundred bytes long; a longer one moves to a private folder of the same name for everybody. */
@@ -59,8 +61,29 @@ const routes = (desk: Desk) =>
       "/status",
       Effect.map(desk.states, (states) => answer(200, states))
     ),
+    HttpRouter.add("POST", "/restart", beginRestart(desk)),
+    HttpRouter.add(
+      "GET",
+      "/restart",
+      Effect.map(desk.rolling.progress, (progress) => answer(200, progress))
+    ),
     HttpRouter.add("POST", "/outage", beginOutage(desk)),
     HttpRouter.add("DELETE", "/outage", Effect.as(desk.outages?.end ?? Effect.void, answer(200, {})))
+  )
+
+const RestartRequest = Schema.Struct({ process: Schema.NullOr(Schema.String) })
+
+const beginRestart = ({ rolling }: Desk) =>
+  Effect.gen(function* () {
+    const { process } = yield* HttpServerRequest.schemaBodyJson(RestartRequest)
+    yield* rolling.begin(process)
+    return answer(202, {})
+  }).pipe(
+    Effect.catchTags({
+      RestartRefused: ({ sentence }) => Effect.succeed(answer(409, { sentence })),
+      SchemaError: (error) => Effect.succeed(answer(400, { sentence: error.message })),
+      HttpServerError: () => Effect.succeed(answer(400, { sentence: "The request could not be read." }))
+    })
   )
 
 const beginOutage = (desk: Desk) =>
@@ -85,7 +108,8 @@ const KeptStates = Schema.Array(
     pid: Schema.NullOr(Schema.Int),
     restarts: Schema.Int,
     sinceMs: Schema.Finite,
-    detail: Schema.NullOr(Schema.String)
+    detail: Schema.NullOr(Schema.String),
+    address: Schema.NullOr(Schema.String)
   })
 )
 
@@ -103,6 +127,23 @@ export const askOutage = (path: string, outage: OutageRequest) =>
       : Effect.flatMap(Schema.decodeUnknownEffect(Sentence)(body), ({ sentence }) => Effect.fail(refuse(sentence)))
   ).pipe(
     Effect.mapError((error) => (error._tag === "Refusal" ? error : refuse("The running desk did not take the drill.")))
+  )
+
+/** Taken: it goes on by itself from now on. */
+export const askRestart = (path: string, process: string | null) =>
+  Effect.flatMap(ask(path, "POST", "/restart", { process }), ({ body, status }) =>
+    status === 202
+      ? Effect.void
+      : Effect.flatMap(Schema.decodeUnknownEffect(Sentence)(body), ({ sentence }) => Effect.fail(refuse(sentence)))
+  ).pipe(
+    Effect.mapError((error) =>
+      error._tag === "Refusal" ? error : refuse("The running desk did not take the restart.")
+    )
+  )
+
+export const askRestartProgress = (path: string) =>
+  Effect.flatMap(ask(path, "GET", "/restart"), ({ body }) => Schema.decodeUnknownEffect(RestartProgress)(body)).pipe(
+    Effect.mapError(() => refuse("The running desk does not answer on its control socket any more."))
   )
 
 export const askHeal = (path: string) => Effect.ignore(ask(path, "DELETE", "/outage"))

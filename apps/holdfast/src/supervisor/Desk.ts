@@ -16,15 +16,22 @@ import { migrateSide } from "./Migrations.ts"
 import { makeOutages } from "./Outage.ts"
 import { checkPorts, pickPrivatePort } from "./Ports.ts"
 import { type KeptPostgres, startPostgres } from "./Postgres.ts"
-import { allReady, startProcesses } from "./Processes.ts"
+import { type Copy, type NotReady, settled, startProcesses } from "./Processes.ts"
+import { makeRolling } from "./Rolling.ts"
 import { acquireRunLock } from "./RunLock.ts"
 import { addSampleData } from "./SampleData.ts"
 
+export interface DeskOptions {
+  readonly json: boolean
+  /** Of each process; the setting's when it is not given. */
+  readonly copies?: number | undefined
+}
+
 /** Runs until it is interrupted. */
-export const runDesk = Effect.fn("Desk.run")(function* (options: { readonly json: boolean }) {
+export const runDesk = Effect.fn("Desk.run")(function* (options: DeskOptions) {
   const begunMs = yield* Clock.currentTimeMillis
   const say = (line: string) => (options.json ? Effect.void : Console.log(line))
-  const settings = yield* readSettings
+  const settings = withCopies(yield* readSettings, options.copies)
   const folder = yield* prepareDataFolder(settings.dataDir)
   yield* lockFolder(folder)
   const postgresPort = yield* choosePostgresPort(settings)
@@ -36,14 +43,24 @@ export const runDesk = Effect.fn("Desk.run")(function* (options: { readonly json
   const databaseUrl = postgres?.url ?? Option.getOrElse(settings.databaseUrl, () => Redacted.make(""))
   yield* migrateBoth(settings, databaseUrl)
   yield* say("Starting the processes ...")
-  const keepers = yield* startProcesses(settings, folder, databaseUrl)
-  yield* control(folder, postgres, keepers)
+  const copies = yield* startProcesses(settings, folder, databaseUrl)
+  yield* control(folder, postgres, copies)
   yield* describeDesk(folder, settings, postgresPort)
-  yield* allReady(keepers)
+  const notReady = yield* settled(copies)
+  if (notReady.length === copies.length) return yield* refuse(notReady[0]?.why ?? "Nothing starts.")
+  yield* Effect.forEach(notReady, warn, { discard: true })
   yield* sampleData(settings, folder, postgres, keys)
   yield* announce(options, settings, folder, postgresPort, keys, begunMs)
   return yield* Effect.never
 })
+
+const withCopies = (settings: Settings, copies: number | undefined): Settings => ({
+  ...settings,
+  copies: copies ?? settings.copies
+})
+
+/** The rest of the desk is worth having. */
+const warn = ({ why }: NotReady) => Console.error(`${why}\nIt is tried again, and the others run without it.`)
 
 const lockFolder = (folder: DataFolder) =>
   Effect.gen(function* () {
@@ -80,13 +97,14 @@ const migrateBoth = (settings: Settings, databaseUrl: Redacted.Redacted<string>)
 const control = Effect.fnUntraced(function* (
   folder: DataFolder,
   postgres: KeptPostgres | undefined,
-  keepers: Effect.Success<ReturnType<typeof startProcesses>>
+  copies: ReadonlyArray<Copy>
 ) {
   const outages =
     postgres === undefined ? undefined : yield* Effect.acquireRelease(makeOutages(postgres.keeper), ({ end }) => end)
-  const everything = [...(postgres === undefined ? [] : [postgres.keeper]), ...keepers]
+  const rolling = yield* Effect.acquireRelease(makeRolling(copies), ({ end }) => end)
+  const everything = [...(postgres === undefined ? [] : [postgres.keeper]), ...copies.map(({ keeper }) => keeper)]
   const states = Effect.forEach(everything, (keeper) => keeper.state)
-  yield* Layer.build(serveControl(controlPath(folder.run), { states, outages }))
+  yield* Layer.build(serveControl(controlPath(folder.run), { states, outages, rolling }))
 })
 
 const describeDesk = (folder: DataFolder, settings: Settings, postgresPort: number | null) =>

@@ -1,9 +1,10 @@
-// Keeps one process running: starts it, notices when it ends and when it hangs, and starts it again after a growing wait. It promises
-// that at most one copy runs, that a hung one is killed before the next starts, and that nothing is left after `stop`.
+// Keeps one copy of a process running: starts it, notices when it ends and when it hangs, and starts it again after a growing wait. It
+// promises that a hung one is killed before the next starts, that one which is replaced goes only when its successor is ready, and that
+// nothing is left after `stop`.
 import { open } from "node:fs/promises"
 import { backoff } from "@holdfast/resilience/KeepRunning"
 import { Supervisor } from "@holdfast/resilience/Limits"
-import { Cause, Clock, Deferred, Duration, Effect, Fiber, Latch, Ref, Schedule } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Fiber, Latch, Queue, Ref, Schedule, Semaphore } from "effect"
 import { type Refusal, refuse } from "../Refusal.ts"
 
 /** One running copy, whatever it is made of. */
@@ -22,6 +23,8 @@ export interface Plan<R extends Running> {
   readonly start: Effect.Effect<R, { readonly sentence: string }>
   /** Where to read why it ended. */
   readonly logFile: string
+  /** Where this copy alone is asked how it is. */
+  readonly addressOf?: (running: R) => string
 }
 
 export type Phase = "starting" | "ready" | "held" | "restarting" | "stopped"
@@ -34,6 +37,13 @@ export interface KeptState {
   readonly sinceMs: number
   /** Why it is not ready, or why it was last started again. */
   readonly detail: string | null
+  readonly address: string | null
+}
+
+/** How a successor is judged and its predecessor sent away. */
+export interface Replacing<R> {
+  readonly whyNotReady: (running: R) => Effect.Effect<string | null>
+  readonly leave: (running: R) => Effect.Effect<void>
 }
 
 export interface Keeper<R extends Running> {
@@ -43,6 +53,11 @@ export interface Keeper<R extends Running> {
   /** Does this to the running copy and starts no other until `release`. */
   readonly hold: (why: string, action: (running: R) => Effect.Effect<void>) => Effect.Effect<void>
   readonly release: (action: (running: R) => Effect.Effect<void>) => Effect.Effect<void>
+  /**
+   * Starts another beside it, and once that is ready hands over and sends the former away. Refused, with everything as it was, when the
+   * other does not become ready.
+   */
+  readonly replace: (how: Replacing<R>, onReady: Effect.Effect<void>) => Effect.Effect<void, Refusal>
   readonly stop: Effect.Effect<void>
 }
 
@@ -53,12 +68,16 @@ export const keep = Effect.fnUntraced(function* <R extends Running>(plan: Plan<R
     pid: null,
     restarts: 0,
     sinceMs: yield* Clock.currentTimeMillis,
-    detail: null
+    detail: null,
+    address: null
   })
   const kept: Kept<R> = {
     plan,
     state,
     current: yield* Ref.make<R | undefined>(undefined),
+    beside: new Set(),
+    successors: yield* Queue.unbounded<Succession<R>>(),
+    replacing: yield* Semaphore.make(1),
     gate: yield* Latch.make(true),
     firstReady: yield* Deferred.make<void, Refusal>()
   }
@@ -66,14 +85,16 @@ export const keep = Effect.fnUntraced(function* <R extends Running>(plan: Plan<R
   const stop = Effect.gen(function* () {
     yield* Fiber.interrupt(fiber)
     const running = yield* Ref.get(kept.current)
-    if (running !== undefined) yield* running.stop
-    yield* enter(kept, { phase: "stopped", pid: null, detail: null })
+    const all = running === undefined ? [...kept.beside] : [running, ...kept.beside]
+    yield* Effect.forEach(all, (one) => one.stop, { concurrency: "unbounded", discard: true })
+    yield* enter(kept, { phase: "stopped", pid: null, detail: null, address: null })
   })
   return {
     state: Ref.get(state),
     firstReady: Deferred.await(kept.firstReady),
     hold: (why, action) => hold(kept, why, action),
     release: (action) => release(kept, action),
+    replace: (how, onReady) => kept.replacing.withPermit(replace(kept, how, onReady)),
     stop
   } satisfies Keeper<R>
 })
@@ -82,9 +103,19 @@ interface Kept<R extends Running> {
   readonly plan: Plan<R>
   readonly state: Ref.Ref<KeptState>
   readonly current: Ref.Ref<R | undefined>
+  /** Those that come and those that go while another is the current one. */
+  readonly beside: Set<R>
+  readonly successors: Queue.Queue<Succession<R>>
+  readonly replacing: Semaphore.Semaphore
   /** Closed while held: nothing is started. */
   readonly gate: Latch.Latch
   readonly firstReady: Deferred.Deferred<void, Refusal>
+}
+
+/** A running copy that takes over, and where to say whom it took over from. */
+interface Succession<R> {
+  readonly by: R
+  readonly from: Deferred.Deferred<R | undefined>
 }
 
 const enter = <R extends Running>(kept: Kept<R>, change: Partial<KeptState>) =>
@@ -96,16 +127,22 @@ const enter = <R extends Running>(kept: Kept<R>, change: Partial<KeptState>) =>
 const supervise = <R extends Running>(kept: Kept<R>) =>
   Effect.gen(function* () {
     let endsInARow = 0
+    let next: R | undefined
     while (true) {
       yield* kept.gate.await
       const begunMs = yield* Clock.currentTimeMillis
-      const why = yield* liveOnce(kept)
+      const end = yield* liveOnce(kept, next)
+      next = end.successor
+      if (next !== undefined) endsInARow = 0
+      if (next !== undefined) continue
       const lastedMs = (yield* Clock.currentTimeMillis) - begunMs
       endsInARow = lastedMs > Duration.toMillis(Supervisor.backoffForgets) ? 1 : endsInARow + 1
-      yield* giveUpWhenHopeless(kept, endsInARow, why)
+      yield* giveUpWhenHopeless(kept, endsInARow, end.why)
       yield* Ref.update(kept.state, (state) => ({ ...state, restarts: state.restarts + 1 }))
       if ((yield* Ref.get(kept.state)).phase === "held") continue
-      yield* enter(kept, { phase: "restarting", pid: null, detail: why })
+      const lastWords =
+        lastedMs < Duration.toMillis(Supervisor.backoffForgets) ? yield* lastLine(kept.plan.logFile) : ""
+      yield* enter(kept, { phase: "restarting", pid: null, address: null, detail: `${end.why}${lastWords}` })
       yield* Effect.sleep(yield* backoff(endsInARow - 1, Supervisor.backoffMin, Supervisor.backoffMax))
     }
   }).pipe(
@@ -114,19 +151,86 @@ const supervise = <R extends Running>(kept: Kept<R>) =>
     )
   )
 
-/** One life of the process; the answer is how it ended. */
-const liveOnce = <R extends Running>(kept: Kept<R>): Effect.Effect<string> =>
+interface End<R> {
+  readonly why: string
+  /** Runs already. */
+  readonly successor: R | undefined
+}
+
+/** One life of the process, from its start or from the moment at which it took over; the answer is how it ended. */
+const liveOnce = <R extends Running>(kept: Kept<R>, given: R | undefined): Effect.Effect<End<R>> =>
   Effect.gen(function* () {
-    const running = yield* start(kept)
-    yield* enter(kept, { phase: "starting", pid: running.pid })
-    const why = yield* Effect.raceFirst(
-      Effect.map(running.ended, (how) => `it ended with ${how}`),
-      untilHung(kept, running)
+    const running = given ?? (yield* start(kept))
+    const address = kept.plan.addressOf?.(running) ?? null
+    yield* enter(kept, { phase: given === undefined ? "starting" : "ready", pid: running.pid, address })
+    const end = yield* Effect.raceFirst(
+      Effect.raceFirst(
+        Effect.map(running.ended, (how) => `it ended with ${how}`),
+        untilHung(kept, running)
+      ),
+      Queue.take(kept.successors)
     )
+    if (typeof end !== "string") return yield* succeedBy(kept, running, end)
     yield* running.kill
     yield* Ref.set(kept.current, undefined)
-    return why
-  }).pipe(Effect.catch(({ sentence }) => Effect.succeed(sentence)))
+    return { why: end, successor: undefined }
+  }).pipe(Effect.catch(({ sentence }) => Effect.succeed({ why: sentence, successor: undefined })))
+
+/** The two change places in one step, so that each is always in somebody's keeping. */
+const succeedBy = <R extends Running>(kept: Kept<R>, former: R, { by, from }: Succession<R>) =>
+  Effect.gen(function* () {
+    kept.beside.delete(by)
+    kept.beside.add(former)
+    yield* Ref.set(kept.current, by)
+    yield* Deferred.succeed(from, former)
+    return { why: "it was replaced", successor: by }
+  }).pipe(Effect.uninterruptible)
+
+const replace = <R extends Running>(kept: Kept<R>, how: Replacing<R>, onReady: Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    const { detail, phase } = yield* Ref.get(kept.state)
+    if (phase !== "ready") return yield* refuse(`${kept.plan.name} is ${phase}${detail === null ? "" : `: ${detail}`}`)
+    const successor = yield* startBeside(kept)
+    yield* Effect.onError(judge(kept, how, successor), () => dismiss(kept, successor, successor.kill))
+    yield* onReady
+    const from = yield* Deferred.make<R | undefined>()
+    yield* Queue.offer(kept.successors, { by: successor, from })
+    const former = yield* Deferred.await(from)
+    if (former !== undefined) yield* dismiss(kept, former, how.leave(former))
+  })
+
+const startBeside = <R extends Running>(kept: Kept<R>) =>
+  Effect.uninterruptible(Effect.tap(kept.plan.start, (running) => Effect.sync(() => kept.beside.add(running)))).pipe(
+    Effect.mapError(({ sentence }) => refuse(sentence))
+  )
+
+const dismiss = <R extends Running>(kept: Kept<R>, one: R, by: Effect.Effect<void>) =>
+  Effect.ensuring(
+    by,
+    Effect.sync(() => kept.beside.delete(one))
+  )
+
+/** Fails with why it is no successor. */
+const judge = <R extends Running>(kept: Kept<R>, { whyNotReady }: Replacing<R>, successor: R) =>
+  Effect.gen(function* () {
+    let why: string | null = "it does not answer"
+    const look = Effect.tap(whyNotReady(successor), (told) =>
+      Effect.sync(() => {
+        why = told
+      })
+    )
+    const waited = look.pipe(
+      Effect.repeat({ until: (told) => told === null, schedule: Schedule.spaced("100 millis") }),
+      Effect.timeoutOption(Supervisor.replaceDeadline)
+    )
+    const ended = Effect.map(successor.ended, (one) => {
+      why = `it ended with ${one}`
+    })
+    yield* Effect.raceFirst(ended, waited)
+    if (why === null) return
+    const end = yield* endOfLog(kept.plan.logFile)
+    return yield* refuse(`The new ${kept.plan.name} is not ready: ${why}. The end of ${kept.plan.logFile}:\n${end}`)
+  })
 
 /** Started and remembered in one step: an interruption between the two would leave it to nobody. */
 const start = <R extends Running>(kept: Kept<R>) =>
@@ -161,19 +265,28 @@ const giveUpWhenHopeless = <R extends Running>(kept: Kept<R>, endsInARow: number
         )
       )
 
+/** Its last words, where it did not live long. */
+const lastLine = (file: string) =>
+  Effect.map(linesOf(file), (lines) => {
+    const last = lines.at(-1)?.trim() ?? ""
+    return last === "" ? "" : `; its last words: ${last}`
+  })
+
+const endOfLog = (file: string) => Effect.map(linesOf(file), (lines) => lines.join("\n"))
+
 /** Of the last few KiB: a log may be large. */
-const endOfLog = (file: string) =>
+const linesOf = (file: string) =>
   Effect.tryPromise(async () => {
     const handle = await open(file, "r")
     try {
       const { size } = await handle.stat()
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(4096), 0, 4096, Math.max(0, size - 4096))
       const lines = buffer.toString("utf8", 0, bytesRead).trimEnd().split("\n").slice(-5)
-      return lines.map((line) => `  ${line.slice(0, 300)}`).join("\n")
+      return lines.map((line) => `  ${line.slice(0, 300)}`)
     } finally {
       await handle.close()
     }
-  }).pipe(Effect.orElseSucceed(() => "  (it cannot be read)"))
+  }).pipe(Effect.orElseSucceed(() => ["  (it cannot be read)"]))
 
 const hold = <R extends Running>(kept: Kept<R>, why: string, action: (running: R) => Effect.Effect<void>) =>
   Effect.gen(function* () {

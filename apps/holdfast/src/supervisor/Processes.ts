@@ -1,37 +1,75 @@
-// The desk's processes as children: what each is told, and all of them started and stopped together.
+// The desk's processes as children, so many copies of each: what each is told, which sockets they share, and all of them started and
+// stopped together.
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect, Redacted } from "effect"
 import { fileGateway, fleet, type Member } from "../Fleet.ts"
 import type { Settings } from "../Settings.ts"
 import { baseUrl } from "./Addresses.ts"
-import { childPlan } from "./ChildProcess.ts"
+import { childPlan, type RunningChild } from "./ChildProcess.ts"
 import { type DataFolder, logFileOf } from "./DataFolder.ts"
-import { type Keeper, keep, type Running } from "./Keeper.ts"
+import { type Keeper, keep } from "./Keeper.ts"
+import { type Inherited, openSockets } from "./Sockets.ts"
 import { remembered } from "./UnderWay.ts"
 
 const projectRoot = fileURLToPath(new URL("../../../..", import.meta.url))
 
+export interface Copy {
+  /** The process that it is a copy of. */
+  readonly process: string
+  /** Its own name, as in logs and tables. */
+  readonly name: string
+  readonly keeper: Keeper<RunningChild>
+}
+
 /** All started; stopped together, so that the slowest alone decides how long it takes. */
-export const startProcesses = (settings: Settings, folder: DataFolder, databaseUrl: Redacted.Redacted<string>) =>
-  Effect.acquireRelease(
-    Effect.forEach(fleet, (member) => keep(plan(settings, folder, environment(settings, databaseUrl), member))),
-    (keepers) => Effect.forEach(keepers, (keeper) => keeper.stop, { concurrency: "unbounded", discard: true })
+export const startProcesses = Effect.fnUntraced(function* (
+  settings: Settings,
+  folder: DataFolder,
+  databaseUrl: Redacted.Redacted<string>
+) {
+  const copies = yield* Effect.forEach(fleet, (member) => plansOf(settings, folder, databaseUrl, member))
+  return yield* Effect.acquireRelease(
+    Effect.forEach(copies.flat(), ({ plan, process }) =>
+      Effect.map(keep(plan), (keeper): Copy => ({ process, name: plan.name, keeper }))
+    ),
+    (started) => Effect.forEach(started, ({ keeper }) => keeper.stop, { concurrency: "unbounded", discard: true })
   )
+})
 
-export const allReady = (keepers: ReadonlyArray<Keeper<Running>>) =>
-  Effect.forEach(keepers, (keeper) => keeper.firstReady, { concurrency: "unbounded", discard: true })
+const plansOf = Effect.fnUntraced(function* (
+  settings: Settings,
+  folder: DataFolder,
+  databaseUrl: Redacted.Redacted<string>,
+  member: Member
+) {
+  const sockets = yield* openSockets(settings, member)
+  return copyNames(member.name, settings.copies).map((name) => ({
+    process: member.name,
+    plan: planOf(name, member, folder, environment(settings, databaseUrl), sockets)
+  }))
+})
 
-const plan = (settings: Settings, folder: DataFolder, environment: Environment, { http, name }: Member) =>
+/** One copy has its process's name alone. */
+export const copyNames = (process: string, copies: number): ReadonlyArray<string> =>
+  copies === 1 ? [process] : Array.from({ length: copies }, (_, index) => `${process}-${index + 1}`)
+
+const planOf = (
+  name: string,
+  member: Member,
+  folder: DataFolder,
+  environment: Environment,
+  sockets: ReadonlyArray<Inherited>
+) =>
   remembered(
     childPlan({
       name,
-      entry: join(projectRoot, "apps", name, "src/main.ts"),
+      entry: join(projectRoot, "apps", member.name, "src/main.ts"),
       arguments: [],
       folder: projectRoot,
       environment,
       logFile: logFileOf(folder, name),
-      liveUrl: `${baseUrl(settings, http)}/health/live`
+      sockets
     })
   )
 
@@ -44,3 +82,23 @@ const environment = (settings: Settings, databaseUrl: Redacted.Redacted<string>)
   HOLDFAST_PUBLIC_FILE_URL: process.env.HOLDFAST_PUBLIC_FILE_URL ?? baseUrl(settings, fileGateway.http),
   HOLDFAST_STATUS_TARGETS: fleet.map(({ http }) => baseUrl(settings, http)).join(",")
 })
+
+export interface NotReady {
+  readonly name: string
+  readonly why: string
+}
+
+/** Once each has answered or has failed too often; those that do not start are tried again for ever, and the others go on. */
+export const settled = (copies: ReadonlyArray<Copy>): Effect.Effect<ReadonlyArray<NotReady>> =>
+  Effect.map(
+    Effect.forEach(
+      copies,
+      ({ keeper, name }) =>
+        keeper.firstReady.pipe(
+          Effect.as<ReadonlyArray<NotReady>>([]),
+          Effect.catch(({ sentence }) => Effect.succeed([{ name, why: sentence }]))
+        ),
+      { concurrency: "unbounded" }
+    ),
+    (all) => all.flat()
+  )
