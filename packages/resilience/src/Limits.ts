@@ -259,6 +259,8 @@ export const Scanner = {
   /** On top of it; clamd scans some 90 MiB a second here, ten times slower is broken. */
   perMebibyteDeadline: Duration.millis(100),
   toolDeadline: Duration.seconds(2),
+  /** Each question is a connection of its own, and files wait anyway: less often than the others are asked. */
+  quietMax: Duration.seconds(2),
   /** clamd's own default is 12 threads; leave it room. */
   scansAtOnceMax: 4,
   acquireDeadline: Duration.seconds(5),
@@ -270,6 +272,8 @@ export const Scanner = {
 export const Converter = {
   /** A photograph takes about one second. */
   deadline: Duration.seconds(20),
+  /** On top of it, for ending a child that does not go. */
+  killDeadline: Duration.seconds(5),
   /** Processor time, for a child that ignores everything. Seconds. */
   cpuSecondsMax: 20,
   heapBytesMax: ByteSize.mebibytes(256),
@@ -328,6 +332,8 @@ export const Cache = {
   readDeadline: Duration.millis(250),
   writeDeadline: Duration.seconds(1),
   connectDeadline: Duration.millis(500),
+  /** An answer that is due and does not come for this long ends the connection, and a new one is tried. */
+  silenceMax: Duration.seconds(2),
   /** Between attempts to reach the server again. */
   reconnectDelayMax: Duration.seconds(1),
   callsUnderWayMax: 64,
@@ -357,6 +363,10 @@ export const Views = {
   currentEvery: Duration.seconds(5),
   /** A position that nobody applied for this long, while nothing before it is missing, belongs to a parked event: pass it. */
   gapDeadline: Duration.seconds(60),
+  /** How often hourly volume is copied into the cache. */
+  volumeEvery: Duration.minutes(1),
+  /** A cache that is found empty again and again is filled no more often than this. */
+  refillDelayMax: Duration.minutes(5),
   /** An empty cache is filled with this many of the newest tickets. */
   warmTicketsMax: 2_000
 } as const
@@ -493,21 +503,50 @@ export const Supervisor = {
   requestDeadline: Duration.seconds(5)
 } as const
 
-/** What `holdfast drill` holds the desk to. */
+/** `holdfast drill`: how it breaks the desk, and what it holds the desk to. */
 export const Drill = {
   /** The desk is made for outages of ten minutes. */
   lengthMax: Duration.minutes(10),
-  probeInterval: Duration.millis(200),
+  /** A fault heals by itself so much later than its drill would have healed it. */
+  outageMax: Duration.seconds(630),
+  outageMargin: Duration.seconds(10),
+  /** What slow means, and flapping; how soon a process that is back is struck again. */
+  slowDelay: Duration.seconds(2),
+  flapInterval: Duration.seconds(3),
+  strikeInterval: Duration.seconds(6),
   /** Before the outage, to see that all is well. */
-  baseline: Duration.seconds(3),
-  /** Discovering the outage: three timeouts in a row at the longest. */
-  firstRefusalMax: Duration.seconds(8),
+  baseline: Duration.seconds(15),
+  baselineQuick: Duration.seconds(6),
+  /** Of each fault when all are drilled, and of the long outage at the end. */
+  shortLength: Duration.seconds(30),
+  quickLength: Duration.seconds(8),
+  quickOutageLength: Duration.seconds(30),
+  /** The first moments of a fault, in which it is discovered. */
+  onset: Duration.seconds(3),
+  /** Longest wait of a write while the fault is discovered: a command's own deadline and the way there. */
+  firstRefusalMax: Duration.millis(2_200),
   /** A refusal once the breaker is open, as a person in a branch feels it. */
   refusalP99Max: Duration.millis(50),
-  /** From the end of the outage to the first write that is accepted: a restart of PostgreSQL and the longest rest of a breaker. */
-  recoveryMax: Duration.seconds(30),
-  /** What was acknowledged may still be on its way to the views. */
-  presentDeadline: Duration.seconds(30)
+  /** Reads during an outage against reads before. Times. */
+  readSlowerMax: 2,
+  /** From the moment at which the dependency accepts again to the first write that is accepted. */
+  recoveryMax: Duration.seconds(2),
+  /** From the same moment until the views have everything that was written before it, and subscribers too. */
+  catchUpMax: Duration.seconds(60),
+  /** Watched after the end of the fault: at least, and at most while something is still missing. */
+  recoveryMin: Duration.seconds(10),
+  recoveryWatch: Duration.seconds(90),
+  /** How long outcomes that nobody knows are asked for at the end. */
+  settleDeadline: Duration.seconds(60),
+  /** A dependency that does not come back. */
+  acceptDeadline: Duration.seconds(60),
+  /** Growth of a process over the outage that still counts as flat: the larger of the two. Memory is judged in drills of this length. */
+  memoryGrowthBytesMax: ByteSize.mebibytes(48),
+  memoryGrowthShareMax: 0.25,
+  memoryJudgedFrom: Duration.minutes(5),
+  /** Samples of a process kept; beyond it every second one goes. */
+  memorySamplesMax: 600,
+  memoryInterval: Duration.seconds(1)
 } as const
 
 /** The synthetic load of a drill: what its clients are patient with, and what it remembers. */

@@ -2,7 +2,7 @@
 // and the connection is taken up again in the background. The layer builds without a server.
 
 import { type Failure, makeGuard } from "@holdfast/resilience/Guard"
-import { Cache as Limits } from "@holdfast/resilience/Limits"
+import { Breaker, Cache as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import { Redis, ReplyError } from "ioredis"
@@ -34,6 +34,7 @@ export const layer = (options: RedisOptions) =>
         concurrencyMax: Limits.callsUnderWayMax,
         acquireDeadline: Limits.acquireDeadline,
         probe: Effect.tryPromise(() => client.ping()),
+        watch: { quietMax: Breaker.quietMax },
         toFailure
       })
       // A refusal by a server that is up is a broken script, not an outage: it is a defect.
@@ -95,7 +96,11 @@ const connect = (url: Redacted.Redacted<string>) =>
         autoResendUnfulfilledCommands: false,
         maxRetriesPerRequest: 0,
         connectTimeout: Duration.toMillis(Limits.connectDeadline),
-        retryStrategy: (attempt) => Math.min(attempt * 100, Duration.toMillis(Limits.reconnectDelayMax))
+        // Without it a connection whose other end vanished would be waited for as long as the system sends again: minutes.
+        socketTimeout: Duration.toMillis(Limits.silenceMax),
+        // The server that was connected to is a replica now: the address may lead to the one that took its place.
+        reconnectOnError: (error) => error.message.startsWith("READONLY"),
+        retryStrategy: (attempt) => reconnectMs(attempt, Math.random())
       })
       // The guard reports each failed call; without a listener the process would end.
       client.on("error", () => undefined)
@@ -104,6 +109,10 @@ const connect = (url: Redacted.Redacted<string>) =>
     }),
     (client) => Effect.sync(() => client.disconnect())
   )
+
+/** Half of what grows up to the bound, and as much again by chance, so that not all processes come at once. */
+const reconnectMs = (attempt: number, chance: number) =>
+  (Math.min(attempt * 100, Duration.toMillis(Limits.reconnectDelayMax)) / 2) * (1 + chance)
 
 const isReply = (error: unknown): error is Error => error instanceof Error && error instanceof ReplyError
 
@@ -115,12 +124,13 @@ class RedisFailure extends Error {
   }
 }
 
-const cannot = /^(OOM|LOADING|READONLY|BUSY|MASTERDOWN|MISCONF|CLUSTERDOWN|NOREPLICAS)\b/
+/** Only a script of ours that is wrong is answered with a plain error. All else is the server's state, its settings, or keys that another program has. */
+const isOurs = /^ERR (?!max number of clients)/
 
 const toFailure = (error: unknown): Failure | null => {
   const failure = error instanceof RedisFailure ? error : new RedisFailure(error)
   if (!failure.refused) return { reason: "unreachable", detail: failure.message }
-  return cannot.test(failure.message) ? { reason: "refused", detail: failure.message } : null
+  return isOurs.test(failure.message) ? null : { reason: "refused", detail: failure.message }
 }
 
 /** By hash, and by text where the server does not know it: after a restart, or on first use. */

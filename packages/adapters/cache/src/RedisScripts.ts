@@ -112,19 +112,32 @@ for _, candidate in ipairs(candidates) do
 end
 return answer`)
 
+// A server that evicts keys of ours leaves holes that no list and no document shows. So what was evicted when the read models were last
+// filled is kept with them, and another number now makes all of them count as lost. Only policies for all keys take ours: they never expire.
+const evicting = `
+local function evicted()
+  local said = redis.pcall('INFO', 'memory')
+  local policy = type(said) == 'string' and string.match(said, 'maxmemory_policy:(%S+)')
+  if not policy or string.sub(policy, 1, 7) ~= 'allkeys' then return 'never' end
+  return string.match(redis.call('INFO', 'stats'), 'evicted_keys:(%d+)')
+end
+`
+
 /** prefix, through or '', current at or '', now, ahead max, then position and time of each applied event. The rules are those of Progress.ts. */
-export const advanceScript = script(`
+export const advanceScript = script(`${evicting}
 local p = ARGV[1]
 local through, current = tonumber(ARGV[2]), tonumber(ARGV[3])
 for i = 6, #ARGV, 2 do redis.call('ZADD', p..'ahead', ARGV[i], ARGV[i]..':'..ARGV[i + 1]) end
-local held = redis.call('HMGET', p..'meta', 'position', 'asOf')
-local before = tonumber(held[1])
+local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'evicted', 'filling')
+local before, since = tonumber(held[1]), held[3]
+local now = evicted()
+if since ~= now then before, since = nil, held[4] or now end
 if not before and not through then
   redis.call('ZREMRANGEBYRANK', p..'ahead', 0, -(tonumber(ARGV[5]) + 1))
   return 0
 end
 local position = math.max(before or 0, through or 0)
-local asOf = math.max(tonumber(held[2]) or 0, current or 0)
+local asOf = math.max(before and tonumber(held[2]) or 0, current or 0)
 redis.call('ZREMRANGEBYSCORE', p..'ahead', '-inf', position)
 while true do
   local found = redis.call('ZRANGEBYSCORE', p..'ahead', position + 1, position + 1)
@@ -134,13 +147,20 @@ while true do
 end
 redis.call('ZREMRANGEBYSCORE', p..'ahead', '-inf', position)
 redis.call('ZREMRANGEBYRANK', p..'ahead', 0, -(tonumber(ARGV[5]) + 1))
-redis.call('HSET', p..'meta', 'position', string.format('%.0f', position), 'asOf', string.format('%.0f', asOf))
+redis.call('HDEL', p..'meta', 'filling')
+redis.call('HSET', p..'meta', 'position', string.format('%.0f', position), 'asOf', string.format('%.0f', asOf), 'evicted', since)
 if position ~= before then redis.call('HSET', p..'meta', 'movedAt', ARGV[4]) end
 return 1`)
 
-/** prefix. Gives position, as of, moved at, and the first position beyond the gap. */
-export const progressScript = script(`
+/** prefix. Gives position, as of, moved at, and the first position beyond the gap; nothing when it is empty or has holes, and notes what was evicted until then. */
+export const progressScript = script(`${evicting}
 local p = ARGV[1]
-local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'movedAt')
+local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'movedAt', 'evicted')
+local now = evicted()
+if not held[1] or held[4] ~= now then
+  redis.pcall('HDEL', p..'meta', 'position')
+  redis.pcall('HSETNX', p..'meta', 'filling', now)
+  return {}
+end
 local ahead = redis.call('ZRANGE', p..'ahead', 0, 0, 'WITHSCORES')
 return { held[1], held[2], held[3], ahead[2] }`)

@@ -14,6 +14,8 @@ export class EventLog extends Context.Service<
     /** Never moves the cursor back. */
     markPublished(position: Position): Effect.Effect<void, Unavailable>
     readonly lastPosition: Effect.Effect<Position, Unavailable>
+    /** Committed events wait for their positions: while that lasts, whoever has come to the last position is not current. */
+    readonly hasUnpositioned: Effect.Effect<boolean, Unavailable>
     /** Positioned events after `after`, ascending, at most `countMax`. */
     readAfter(after: Position, countMax: number): Effect.Effect<ReadonlyArray<Envelope>, Unavailable>
     /** Positioned events of one stream after a version, ascending; at most 10 000. */

@@ -24,6 +24,7 @@ export const layer = Layer.effect(
       published: database.run(relayState("published_position")),
       markPublished: (position) => database.run(markPublished(position)),
       lastPosition: database.run(relayState("last_position")),
+      hasUnpositioned: database.run(hasUnpositioned),
       readAfter: (after, countMax) =>
         Effect.withSpan(database.run(readAfter(after, Math.min(countMax, Limits.readEventsMax))), "EventLog.readAfter"),
       readStream: (streamId, after) =>
@@ -46,6 +47,13 @@ const relayState = Effect.fnUntraced(function* (column: "published_position" | "
   const rows = yield* sql<{ readonly position: number }>`
     SELECT ${sql(column)}::float8 AS position FROM core.relay_state WHERE id = 1`
   return Position.make(rows[0]?.position ?? 0)
+})
+
+const hasUnpositioned = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql<{ readonly waits: boolean }>`
+    SELECT EXISTS (SELECT 1 FROM core.event_log WHERE position IS NULL) AS waits`
+  return rows[0]?.waits ?? false
 })
 
 const markPublished = Effect.fnUntraced(function* (position: Position) {

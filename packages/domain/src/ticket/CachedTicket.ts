@@ -10,6 +10,20 @@ import { factsOf, isInList } from "./TicketLists.ts"
 
 export const ticketKey = (id: string) => `ticket/${id}` as const
 export const fileKey = (id: string) => `file/${id}` as const
+/** Hourly volume of the last weeks, as one document. */
+export const volumeKey = "volume/recent" as const
+export interface CachedVolume {
+  readonly fromMs: number
+  readonly position: number
+  readonly asOfMs: number
+  /** Those in which something happened, ascending. */
+  readonly hours: ReadonlyArray<{
+    readonly hour: string
+    readonly opened: number
+    readonly solved: number
+    readonly replies: number
+  }>
+}
 export const personKey = (id: string) => `person/${id}` as const
 
 export interface CachedReader {

@@ -33,6 +33,7 @@ const makeWorld = () => {
         return Effect.void
       }),
     lastPosition: Effect.sync(() => Position.make(state.assigned)),
+    hasUnpositioned: Effect.sync(() => state.assigned < committed.length),
     readAfter: (after, countMax) =>
       Effect.sync(() => committed.slice(after, Math.min(state.assigned, after + countMax))),
     readStream: () => Effect.succeed([]),

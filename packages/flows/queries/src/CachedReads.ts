@@ -13,9 +13,17 @@ import type {
   SearchRequest,
   TicketPage,
   TicketPageRequest,
-  TicketRecord
+  TicketRecord,
+  VolumeHour
 } from "@holdfast/database/ReadTables"
-import { cachedList, fileKey, personKey, ticketKey } from "@holdfast/domain/ticket/CachedTicket"
+import {
+  type CachedVolume,
+  cachedList,
+  fileKey,
+  personKey,
+  ticketKey,
+  volumeKey
+} from "@holdfast/domain/ticket/CachedTicket"
 import { allWords } from "@holdfast/domain/ticket/SearchWords"
 import { Queries } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
@@ -23,7 +31,7 @@ import { Duration, Effect } from "effect"
 
 type CacheService = Cache["Service"]
 type DocumentJson = typeof TicketDocument.Encoded
-export type CachedTables = Omit<ReadTables["Service"], "volume">
+export type CachedTables = ReadTables["Service"]
 
 export const make = (cache: CacheService): CachedTables => ({
   tickets: (request) => answered(cache, tickets(cache, request)),
@@ -31,7 +39,8 @@ export const make = (cache: CacheService): CachedTables => ({
   conversations: (requests) => answered(cache, conversations(cache, requests)),
   files: (ids) => answered(cache, files(cache, ids)),
   ticketsShowingFile: (fileId, requesterId) => answered(cache, ticketsShowingFile(cache, fileId, requesterId)),
-  search: (request) => answered(cache, search(cache, request))
+  search: (request) => answered(cache, search(cache, request)),
+  volume: (fromMs, hours) => volume(cache, fromMs, hours)
 })
 
 /** With how far the cache has come, read before the answer so that it never claims too much. Empty: it cannot answer. */
@@ -105,6 +114,17 @@ const search = Effect.fnUntraced(function* (cache: CacheService, { first, offset
     const best = messages.find(({ body }) => allWords(body).some((word) => words.includes(word))) ?? messages[0]
     return { ...record, body: best?.body ?? "", rank: 0 }
   })
+})
+
+/** As the read database last said it, which the answer's age tells. */
+const volume = Effect.fnUntraced(function* (cache: CacheService, fromMs: number, hours: number) {
+  const [held] = yield* cache.getMany([volumeKey])
+  if (held == null) return yield* unavailable("it does not hold this")
+  const kept: CachedVolume = JSON.parse(held.body)
+  if (fromMs < kept.fromMs) return yield* unavailable("it does not go back so far")
+  const untilMs = fromMs + hours * Duration.toMillis(Duration.hours(1))
+  const value = kept.hours.filter(({ hour }) => Date.parse(hour) >= fromMs && Date.parse(hour) < untilMs)
+  return { value, position: kept.position, asOfMs: kept.asOfMs } satisfies Read<ReadonlyArray<VolumeHour>>
 })
 
 const parseTicket = (document: CacheDocument): DocumentJson => JSON.parse(document.body)

@@ -20,7 +20,7 @@ type Tables = ReadTables["Service"]
 type Asked<K extends keyof Tables> = Parameters<Tables[K]>
 type Told<K extends keyof Tables> = Effect.Success<ReturnType<Tables[K]>>["value"]
 
-/** The questions of the read database, answered whatever is away; `volume` has no fallback. */
+/** The questions of the read database, answered whatever is away. */
 export type ReadsShape = {
   readonly [K in keyof Tables]: (...asked: Asked<K>) => Effect.Effect<Answer<Told<K>>, ReadUnavailable>
 }
@@ -39,7 +39,7 @@ export class Reads extends Context.Service<Reads, ReadsShape>()("@holdfast/queri
         ticketsShowingFile: (fileId, requesterId) =>
           either(tables.ticketsShowingFile(fileId, requesterId), cached.ticketsShowingFile(fileId, requesterId)),
         search: (request) => either(tables.search(request), cached.search(request)),
-        volume: (fromMs, hours) => either(tables.volume(fromMs, hours), null)
+        volume: (fromMs, hours) => either(tables.volume(fromMs, hours), cached.volume(fromMs, hours))
       })
     })
   )
@@ -47,16 +47,14 @@ export class Reads extends Context.Service<Reads, ReadsShape>()("@holdfast/queri
 
 const either = <A>(
   live: Effect.Effect<Read<A>, Unavailable>,
-  cached: Effect.Effect<Read<A>, Unavailable> | null
+  cached: Effect.Effect<Read<A>, Unavailable>
 ): Effect.Effect<Answer<A>, ReadUnavailable> =>
   live.pipe(
     Effect.map((read): Answer<A> => ({ ...read, source: "live" })),
     Effect.catch((refusal) =>
-      cached === null
-        ? Effect.fail(new ReadUnavailable({ retryAfterMs: refusal.retryAfterMs }))
-        : cached.pipe(
-            Effect.map((read): Answer<A> => ({ ...read, source: "cached" })),
-            Effect.mapError(() => new ReadUnavailable({ retryAfterMs: refusal.retryAfterMs }))
-          )
+      cached.pipe(
+        Effect.map((read): Answer<A> => ({ ...read, source: "cached" })),
+        Effect.mapError(() => new ReadUnavailable({ retryAfterMs: refusal.retryAfterMs }))
+      )
     )
   )

@@ -81,7 +81,7 @@ const boundedBody = (document: TicketDocument): { readonly document: TicketDocum
   return boundedBody({ ...document, messages, truncated: true })
 }
 
-const noWords = { public: [], internal: [] }
+export const noWords = { public: [], internal: [] }
 
 export const fileEntry = (file: FileView): CacheEntry => ({
   key: fileKey(file.id),

@@ -8,27 +8,54 @@ import { Position, PrincipalId, StreamId, StreamVersion } from "@holdfast/contra
 import { TicketDocument } from "@holdfast/contracts/ticket/Views"
 import { EventLog } from "@holdfast/database/EventLog"
 import { type Conversation, ReadTables, type TicketRecord } from "@holdfast/database/ReadTables"
+import { type CachedVolume, volumeKey } from "@holdfast/domain/ticket/CachedTicket"
 import { applyDocument, documentMessagesMax } from "@holdfast/domain/ticket/TicketView"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
-import { Relay, Views } from "@holdfast/resilience/Limits"
-import { Clock, Effect, Schema } from "effect"
-import { cacheEvents, fileEntry, personEntry, ticketEntry } from "./CacheViews.ts"
+import { Queries, Relay, Views } from "@holdfast/resilience/Limits"
+import { Clock, Duration, Effect, Schema } from "effect"
+import { cacheEvents, fileEntry, noWords, personEntry, ticketEntry } from "./CacheViews.ts"
 import { adviceFor } from "./Tend.ts"
 
-/** One round: fills an empty cache; says that a filled one is current, or passes a gap. */
+/** One round: fills an empty cache; says that a filled one is current, or passes a gap. Which of both it found. */
 export const tendCache = Effect.gen(function* () {
   const cache = yield* Cache
   const progress = yield* cache.progress
-  if (progress === null) return yield* warm
+  if (progress === null) return yield* Effect.as(warm, "empty" as const)
   const advice = yield* adviceFor(progress)
   if (advice !== null) yield* cache.advance(advice)
+  return "filled" as const
 })
 
 /** For as long as the process runs; the first round at once. */
-export const keepCacheCurrent = keepRunning(
-  "keeping the cached read models current",
-  Effect.forever(Effect.andThen(tendCache, Effect.sleep(Views.currentEvery)))
-)
+export const keepCacheCurrent = Effect.suspend(() => {
+  let emptied = 0
+  let volumeAtMs = 0
+  const round = Effect.gen(function* () {
+    emptied = (yield* tendCache) === "empty" ? emptied + 1 : 0
+    if (emptied > 1) yield* Effect.logWarning(`the cache was emptied ${emptied} times in a row: it is too small`)
+    const nowMs = yield* Clock.currentTimeMillis
+    if (nowMs - volumeAtMs >= Duration.toMillis(Views.volumeEvery)) {
+      yield* copyVolume(nowMs)
+      volumeAtMs = nowMs
+    }
+    // A cache that loses what it was just given must not cost the read database a snapshot every time.
+    const times = 2 ** Math.min(Math.max(0, emptied - 1), 10)
+    yield* Effect.sleep(Duration.min(Duration.times(Views.currentEvery, times), Views.refillDelayMax))
+  })
+  return keepRunning("keeping the cached read models current", Effect.forever(round))
+})
+
+/** Counted once and by one consumer, so it is copied rather than counted again. */
+export const copyVolume = Effect.fnUntraced(function* (nowMs: number) {
+  const cache = yield* Cache
+  const tables = yield* ReadTables
+  const hourMs = Duration.toMillis(Duration.hours(1))
+  const fromMs = (Math.floor(nowMs / hourMs) - Queries.volumeHoursMax + 1) * hourMs
+  const { asOfMs, position, value } = yield* tables.volume(fromMs, Queries.volumeHoursMax)
+  const kept: CachedVolume = { fromMs, position, asOfMs, hours: value }
+  const body = JSON.stringify(kept)
+  yield* cache.put([{ key: volumeKey, version: nowMs, body, score: nowMs, lists: [], words: noWords }])
+})
 
 const warm = Effect.gen(function* () {
   const cache = yield* Cache

@@ -5,10 +5,11 @@ import { EventLog } from "@holdfast/database/EventLog"
 import { Effect, Layer } from "effect"
 
 /** What is asked of it, beside the answers. */
-export const memoryLog = (envelopes: ReadonlyArray<Envelope>) => {
+export const memoryLog = (envelopes: ReadonlyArray<Envelope>, hasUnpositioned = false) => {
   const asked: Array<string> = []
   const layer = Layer.mock(EventLog)({
     lastPosition: Effect.sync(() => Position.make(envelopes.at(-1)?.position ?? 0)),
+    hasUnpositioned: Effect.succeed(hasUnpositioned),
     readStream: (streamId, after) =>
       Effect.sync(() => {
         asked.push(streamId)
