@@ -12,6 +12,8 @@ export interface Settings extends ProcessSettings {
   readonly ownTokens: boolean
   /** Of each process. */
   readonly copies: number
+  /** With a proxy in front of every server that the processes are told of, for drills to break. */
+  readonly drillable: boolean
 }
 
 const postgresPort = Config.option(Config.Port("HOLDFAST_POSTGRES_PORT"))
@@ -24,6 +26,7 @@ export const CopiesAllowed = Schema.Int.check(
 )
 const Copies = Schema.FiniteFromString.pipe(Schema.decodeTo(CopiesAllowed))
 const copies = Config.withDefault(Config.schema(Copies, "HOLDFAST_COPIES"), 1)
+const drillable = Config.withDefault(Config.Boolean("HOLDFAST_DRILLABLE"), false)
 
 export const readSettings: Effect.Effect<Settings, ReturnType<typeof refuse>> = Effect.gen(function* () {
   const settings = yield* ProcessSettingsTag
@@ -34,6 +37,7 @@ export const readSettings: Effect.Effect<Settings, ReturnType<typeof refuse>> = 
     downloadKeyFile: resolve(settings.downloadKeyFile),
     postgresPort: yield* postgresPort.parse(ConfigProvider.fromEnv()),
     copies: yield* copies.parse(ConfigProvider.fromEnv()),
+    drillable: yield* drillable.parse(ConfigProvider.fromEnv()),
     ownTokens: resolve(settings.jwks) === join(dataDir, "keys", "jwks.json")
   }
 }).pipe(

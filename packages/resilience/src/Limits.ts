@@ -133,11 +133,15 @@ export const Broker = {
   /** Older events are not published again when RabbitMQ loses its queues: the receipts that make repeating harmless live 7 days. */
   refillAgeMax: Duration.days(6),
   reconnectMin: Duration.millis(200),
-  reconnectMax: Duration.seconds(3),
+  reconnectMax: Duration.seconds(1),
   /** A channel or connection that does not close in time is left to the server. */
   closeDeadline: Duration.seconds(2),
-  /** The server is given up after two of these without a sign of life. Seconds. */
+  /** Either end gives the connection up after two of these without a sign of life. A shorter one would end those of busy processes. Seconds. */
   heartbeatSeconds: 5,
+  /** A server of which nothing was heard for this long is asked, and whoever waits for deliveries is told when it does not answer: together
+   * below the 3 s within which readers of the change feed learn that it stands still. */
+  quietMax: Duration.millis(500),
+  probeDeadline: Duration.seconds(2),
   /** Calls at once: the relay's batch, acknowledgements and set-up of consumers. */
   callsUnderWayMax: 16,
   acquireDeadline: Duration.seconds(1),
@@ -238,6 +242,8 @@ export const Storage = {
   operationDeadline: Duration.seconds(10),
   /** A whole write of the largest upload to a slow disk. */
   writeDeadline: Duration.minutes(2),
+  /** One batch or flush of an upload; shorter than `Files.idleDeadline`, so that its sender still gets an answer. */
+  flushDeadline: Duration.seconds(45),
   operationsAtOnceMax: 64,
   acquireDeadline: Duration.seconds(2),
   /** A disk that refused is asked again no sooner. */

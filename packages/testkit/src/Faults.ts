@@ -42,11 +42,11 @@ export const targetOf = (url: string): FaultTarget => {
   return { host: hostname, port: Number(port) }
 }
 
-/** Passes everything until told otherwise; gone with the scope. */
-export const faultProxy = (target: FaultTarget): Effect.Effect<FaultProxy, never, Scope.Scope> =>
+/** Passes everything until told otherwise; gone with the scope. Listens on any free port unless one is given. */
+export const faultProxy = (target: FaultTarget, port = 0): Effect.Effect<FaultProxy, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.promise(() => Proxy.start(target)),
+      Effect.promise(() => Proxy.start(target, port)),
       (proxy) => Effect.promise(() => proxy.stop())
     ),
     (proxy) => ({
@@ -64,20 +64,21 @@ export const faultProxy = (target: FaultTarget): Effect.Effect<FaultProxy, never
   )
 
 class Proxy {
-  port = 0
+  port: number
   accepted = 0
   fault: Fault = { _tag: "Pass" }
   readonly pipes = new Set<Pipe>()
   readonly #target: FaultTarget
   readonly #server: Server
 
-  constructor(target: FaultTarget) {
+  constructor(target: FaultTarget, port: number) {
     this.#target = target
+    this.port = port
     this.#server = createServer((client) => this.#accept(client))
   }
 
-  static async start(target: FaultTarget): Promise<Proxy> {
-    const proxy = new Proxy(target)
+  static async start(target: FaultTarget, port: number): Promise<Proxy> {
+    const proxy = new Proxy(target, port)
     await proxy.#listen()
     return proxy
   }

@@ -12,6 +12,11 @@ const copies = Flag.Int("copies").pipe(
   Flag.optional
 )
 
-export const up = Command.make("up", { json, copies }, (options) =>
+const drillable = Flag.Boolean("drillable").pipe(
+  Flag.withDescription("Let `holdfast drill` make any fault for any server (HOLDFAST_DRILLABLE)"),
+  Flag.withDefault(false)
+)
+
+export const up = Command.make("up", { json, copies, drillable }, (options) =>
   Effect.scoped(runDesk({ ...options, copies: Option.getOrUndefined(options.copies) }))
 ).pipe(Command.withDescription("Start the desk and keep it running until Ctrl-C"))

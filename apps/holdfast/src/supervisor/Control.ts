@@ -12,13 +12,12 @@ import { Effect, Layer, Schema } from "effect"
 import { HttpIncomingMessage, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { refuse } from "../Refusal.ts"
 import type { KeptState } from "./Keeper.ts"
-import { OutageRequest, type Outages } from "./Outage.ts"
+import { OutageRequest, type Outages, PossibleOutage } from "./Outage.ts"
 import { RestartProgress, type Rolling } from "./Rolling.ts"
 
 export interface Desk {
   readonly states: Effect.Effect<ReadonlyArray<KeptState>>
-  /** `undefined` when PostgreSQL is somebody else's. */
-  readonly outages: Outages | undefined
+  readonly outages: Outages
   readonly rolling: Rolling
 }
 
@@ -68,7 +67,8 @@ const routes = (desk: Desk) =>
       Effect.map(desk.rolling.progress, (progress) => answer(200, progress))
     ),
     HttpRouter.add("POST", "/outage", beginOutage(desk)),
-    HttpRouter.add("DELETE", "/outage", Effect.as(desk.outages?.end ?? Effect.void, answer(200, {})))
+    HttpRouter.add("GET", "/outage", Effect.succeed(answer(200, desk.outages.possible))),
+    HttpRouter.add("DELETE", "/outage", Effect.as(desk.outages.end, answer(200, {})))
   )
 
 const RestartRequest = Schema.Struct({ process: Schema.NullOr(Schema.String) })
@@ -88,14 +88,11 @@ const beginRestart = ({ rolling }: Desk) =>
 
 const beginOutage = (desk: Desk) =>
   Effect.gen(function* () {
-    if (desk.outages === undefined)
-      return answer(404, { sentence: "PostgreSQL is not the desk's own: stop it yourself." })
     yield* desk.outages.begin(yield* HttpServerRequest.schemaBodyJson(OutageRequest))
     return answer(202, {})
   }).pipe(
     Effect.catchTags({
-      OutageUnderWay: () =>
-        Effect.succeed(answer(409, { sentence: "A drill is under way already: wait for its end." })),
+      OutageRefused: ({ sentence }) => Effect.succeed(answer(409, { sentence })),
       SchemaError: (error) => Effect.succeed(answer(400, { sentence: error.message })),
       HttpServerError: () => Effect.succeed(answer(400, { sentence: "The request could not be read." }))
     })
@@ -144,6 +141,14 @@ export const askRestart = (path: string, process: string | null) =>
 export const askRestartProgress = (path: string) =>
   Effect.flatMap(ask(path, "GET", "/restart"), ({ body }) => Schema.decodeUnknownEffect(RestartProgress)(body)).pipe(
     Effect.mapError(() => refuse("The running desk does not answer on its control socket any more."))
+  )
+
+/** What can be broken here, and how. */
+export const askPossible = (path: string) =>
+  Effect.flatMap(ask(path, "GET", "/outage"), ({ body }) =>
+    Schema.decodeUnknownEffect(Schema.Array(PossibleOutage))(body)
+  ).pipe(
+    Effect.mapError((error) => (error._tag === "Refusal" ? error : refuse("The running desk is of another version.")))
   )
 
 export const askHeal = (path: string) => Effect.ignore(ask(path, "DELETE", "/outage"))

@@ -10,10 +10,11 @@ import { announcementJson, announcementText } from "./Announcement.ts"
 import { controlPath, serveControl } from "./Control.ts"
 import { type DataFolder, prepareDataFolder } from "./DataFolder.ts"
 import { readDesk, writeDesk } from "./DeskFile.ts"
+import { type FaultProxies, startFaultProxies } from "./FaultProxies.ts"
 import { type Keys, prepareKeys } from "./Keys.ts"
 import { rotateLogs } from "./LogRotation.ts"
 import { migrateSide } from "./Migrations.ts"
-import { makeOutages } from "./Outage.ts"
+import { makeOutages, type Outages } from "./Outage.ts"
 import { checkPorts, pickPrivatePort } from "./Ports.ts"
 import { type KeptPostgres, startPostgres } from "./Postgres.ts"
 import { type Copy, type NotReady, settled, startProcesses } from "./Processes.ts"
@@ -25,13 +26,14 @@ export interface DeskOptions {
   readonly json: boolean
   /** Of each process; the setting's when it is not given. */
   readonly copies?: number | undefined
+  readonly drillable: boolean
 }
 
 /** Runs until it is interrupted. */
 export const runDesk = Effect.fn("Desk.run")(function* (options: DeskOptions) {
   const begunMs = yield* Clock.currentTimeMillis
   const say = (line: string) => (options.json ? Effect.void : Console.log(line))
-  const settings = withCopies(yield* readSettings, options.copies)
+  const settings = withOptions(yield* readSettings, options)
   const folder = yield* prepareDataFolder(settings.dataDir)
   yield* lockFolder(folder)
   const postgresPort = yield* choosePostgresPort(settings)
@@ -43,8 +45,10 @@ export const runDesk = Effect.fn("Desk.run")(function* (options: DeskOptions) {
   const databaseUrl = postgres?.url ?? Option.getOrElse(settings.databaseUrl, () => Redacted.make(""))
   yield* migrateBoth(settings, databaseUrl)
   yield* say("Starting the processes ...")
-  const copies = yield* startProcesses(settings, folder, databaseUrl)
-  yield* control(folder, postgres, copies)
+  const proxies = settings.drillable ? yield* startFaultProxies(settings, databaseUrl) : undefined
+  const copies = yield* startProcesses(settings, folder, databaseUrl, proxies?.environment ?? {})
+  const outages = yield* outagesOf(settings, postgres, copies, proxies)
+  yield* control(folder, postgres, copies, outages)
   yield* describeDesk(folder, settings, postgresPort)
   const notReady = yield* settled(copies)
   if (notReady.length === copies.length) return yield* refuse(notReady[0]?.why ?? "Nothing starts.")
@@ -54,9 +58,10 @@ export const runDesk = Effect.fn("Desk.run")(function* (options: DeskOptions) {
   return yield* Effect.never
 })
 
-const withCopies = (settings: Settings, copies: number | undefined): Settings => ({
+const withOptions = (settings: Settings, { copies, drillable }: DeskOptions): Settings => ({
   ...settings,
-  copies: copies ?? settings.copies
+  copies: copies ?? settings.copies,
+  drillable: drillable || settings.drillable
 })
 
 /** The rest of the desk is worth having. */
@@ -94,13 +99,26 @@ const migrateBoth = (settings: Settings, databaseUrl: Redacted.Redacted<string>)
     )
   )
 
+const outagesOf = (
+  { databaseUrl, readDatabaseUrl }: Settings,
+  postgres: KeptPostgres | undefined,
+  copies: ReadonlyArray<Copy>,
+  proxies: FaultProxies | undefined
+) => {
+  const sharesPostgres = Option.isNone(readDatabaseUrl) || addressIn(readDatabaseUrl) === addressIn(databaseUrl)
+  const breakable = { postgres: postgres?.keeper, sharesPostgres, copies, proxies }
+  return Effect.acquireRelease(makeOutages(breakable), ({ end }) => end)
+}
+
+const addressIn = (url: Option.Option<Redacted.Redacted<string>>): string | null =>
+  Option.match(url, { onNone: () => null, onSome: (one) => new URL(Redacted.value(one)).host })
+
 const control = Effect.fnUntraced(function* (
   folder: DataFolder,
   postgres: KeptPostgres | undefined,
-  copies: ReadonlyArray<Copy>
+  copies: ReadonlyArray<Copy>,
+  outages: Outages
 ) {
-  const outages =
-    postgres === undefined ? undefined : yield* Effect.acquireRelease(makeOutages(postgres.keeper), ({ end }) => end)
   const rolling = yield* Effect.acquireRelease(makeRolling(copies), ({ end }) => end)
   const everything = [...(postgres === undefined ? [] : [postgres.keeper]), ...copies.map(({ keeper }) => keeper)]
   const states = Effect.forEach(everything, (keeper) => keeper.state)

@@ -22,13 +22,15 @@ export interface Copy {
   readonly keeper: Keeper<RunningChild>
 }
 
-/** All started; stopped together, so that the slowest alone decides how long it takes. */
+/** All started; stopped together, so that the slowest alone decides how long it takes. `inPlace`: what they are told instead. */
 export const startProcesses = Effect.fnUntraced(function* (
   settings: Settings,
   folder: DataFolder,
-  databaseUrl: Redacted.Redacted<string>
+  databaseUrl: Redacted.Redacted<string>,
+  inPlace: Environment
 ) {
-  const copies = yield* Effect.forEach(fleet, (member) => plansOf(settings, folder, databaseUrl, member))
+  const told = { ...environment(settings, databaseUrl), ...inPlace }
+  const copies = yield* Effect.forEach(fleet, (member) => plansOf(settings, folder, told, member))
   return yield* Effect.acquireRelease(
     Effect.forEach(copies.flat(), ({ plan, process }) =>
       Effect.map(keep(plan), (keeper): Copy => ({ process, name: plan.name, keeper }))
@@ -40,13 +42,13 @@ export const startProcesses = Effect.fnUntraced(function* (
 const plansOf = Effect.fnUntraced(function* (
   settings: Settings,
   folder: DataFolder,
-  databaseUrl: Redacted.Redacted<string>,
+  told: Environment,
   member: Member
 ) {
   const sockets = yield* openSockets(settings, member)
   return copyNames(member.name, settings.copies).map((name) => ({
     process: member.name,
-    plan: planOf(name, member, folder, environment(settings, databaseUrl), sockets)
+    plan: planOf(name, member, folder, told, sockets)
   }))
 })
 
