@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Tool } from "@holdfast/contracts/attachment/Stages"
 import { makeGuard } from "@holdfast/resilience/Guard"
-import { Converter as Limits } from "@holdfast/resilience/Limits"
+import { Breaker, Converter as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { ByteSize, Duration, Effect, Layer, Option, Schema } from "effect"
 import { type Conversion, type Converted, Converter } from "./Converter.ts"
@@ -34,10 +34,12 @@ const makeConverter = Effect.fnUntraced(function* (options: ConverterOptions) {
   const guard = yield* makeGuard({
     dependency: "converter",
     // The child is killed at the limit; the guard's own deadline only backs that up.
-    deadline: Duration.sum(limit, Duration.seconds(5)),
+    deadline: Duration.sum(limit, Limits.killDeadline),
     concurrencyMax: Limits.atOnceMax,
     acquireDeadline: Limits.acquireDeadline,
+    // Only trying a picture would tell.
     probe: Effect.void,
+    rest: Breaker.restFar,
     toFailure: () => null
   })
   return Converter.of({

@@ -4,7 +4,7 @@ import { PgClient } from "@effect/sql-pg"
 import { deadline } from "@holdfast/resilience/Deadline"
 import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import type { Health } from "@holdfast/resilience/Health"
-import { Commands, Database as Limits } from "@holdfast/resilience/Limits"
+import { Breaker, Commands, Database as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Duration, Effect, Layer, type Scope } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
@@ -61,6 +61,7 @@ const guarded = <Id>(
       concurrencyMax: Limits.poolConnectionsMax,
       acquireDeadline: Commands.poolAcquireDeadline,
       probe: client`SELECT 1`,
+      watch: { quietMax: Breaker.quietMax },
       toFailure
     })
     const provided = Context.make(PgClient.PgClient, client).pipe(Context.add(SqlClient.SqlClient, client))

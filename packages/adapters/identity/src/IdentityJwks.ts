@@ -4,10 +4,10 @@
 import { Unauthenticated } from "@holdfast/contracts/CommandErrors"
 import { Principal } from "@holdfast/contracts/Principal"
 import { makeGuard } from "@holdfast/resilience/Guard"
-import { Identity as Limits } from "@holdfast/resilience/Limits"
+import { Breaker, Identity as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Cause, Clock, Duration, Effect, Layer, Option, Redacted, Result, Schedule, Schema, Semaphore } from "effect"
-import { createLocalJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose"
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose"
 import { Identity, type Verified } from "./Identity.ts"
 import { KeySetUnreadable, type KeySource, keySource } from "./KeySource.ts"
 import { makeVerifiedTokens } from "./VerifiedTokens.ts"
@@ -15,6 +15,8 @@ import { makeVerifiedTokens } from "./VerifiedTokens.ts"
 export interface IdentityOptions {
   /** A path or an http(s) URL of a JSON Web Key Set. */
   readonly jwks: string
+  /** A file in which an address's keys are kept, so that a process may start while the issuer is away. */
+  readonly copy?: string
   readonly issuer: string
   readonly audience: string
 }
@@ -22,7 +24,8 @@ export interface IdentityOptions {
 const algorithms = ["EdDSA", "ES256", "RS256"]
 const clockToleranceSeconds = Duration.toSeconds(Limits.clockTolerance)
 
-export const layer = (options: IdentityOptions) => Layer.effect(Identity, make(options, keySource(options.jwks)))
+export const layer = (options: IdentityOptions) =>
+  Layer.effect(Identity, make(options, keySource(options.jwks, options.copy ?? null)))
 
 const make = Effect.fnUntraced(function* (options: IdentityOptions, source: KeySource) {
   const verifiedTokens = makeVerifiedTokens(Limits.verifiedTokensMax)
@@ -100,12 +103,14 @@ interface Keys {
   readonly refreshed: Effect.Effect<JWTVerifyGetKey, Unavailable>
 }
 
+const createLocalKeySet = (keySet: JSONWebKeySet): JWTVerifyGetKey => createLocalJWKSet(keySet)
+
 const makeKeys = Effect.fnUntraced(function* (source: KeySource, onChange: () => void) {
-  let known: JWTVerifyGetKey | undefined
+  let known = Option.getOrUndefined(Option.map(yield* source.recalled, createLocalKeySet))
   const load = Effect.tap(source.load, (loaded) =>
     Effect.sync(() => {
       if (Option.isNone(loaded)) return
-      known = createLocalJWKSet(loaded.value)
+      known = createLocalKeySet(loaded.value)
       onChange()
     })
   )
@@ -115,6 +120,8 @@ const makeKeys = Effect.fnUntraced(function* (source: KeySource, onChange: () =>
     concurrencyMax: Limits.fetchesAtOnceMax,
     acquireDeadline: Limits.acquireDeadline,
     probe: load,
+    probeDeadline: Limits.fetchDeadline,
+    rest: Breaker.restFar,
     toFailure: (error) => (error instanceof KeySetUnreadable ? error : null)
   })
   const refreshed = yield* oneAtATime(

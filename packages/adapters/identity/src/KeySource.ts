@@ -1,7 +1,8 @@
 // Where an issuer's public keys (JWKS, RFC 7517) come from: a file that is read again when it changes, or an address.
-import { readFile, stat } from "node:fs/promises"
+import { mkdir, readFile, rename, stat, writeFile } from "node:fs/promises"
+import { dirname } from "node:path"
 import { Identity as Limits } from "@holdfast/resilience/Limits"
-import { ByteSize, Data, Duration, Effect, type Option, Schema } from "effect"
+import { ByteSize, Data, Duration, Effect, Option, Schema } from "effect"
 import type { JSONWebKeySet } from "jose"
 
 export class KeySetUnreadable extends Data.TaggedError("KeySetUnreadable")<{
@@ -15,10 +16,15 @@ export interface KeySource {
   readonly refreshInterval: Duration.Duration
   /** An unknown key makes the set be loaded again no sooner than this after the last time. */
   readonly refetchDelay: Duration.Duration
+  /** What was loaded before this process began, for when the issuer is away at its start. */
+  readonly recalled: Effect.Effect<Option.Option<JSONWebKeySet>>
 }
 
-export const keySource = (location: string): KeySource =>
-  /^https?:\/\//.test(location) ? addressSource(location) : fileSource(location)
+/** @param copy where a key set from an address is kept; null: nowhere */
+export const keySource = (location: string, copy: string | null): KeySource => {
+  if (!/^https?:\/\//.test(location)) return fileSource(location)
+  return copy === null ? addressSource(location) : keeping(addressSource(location), copy)
+}
 
 const KeySet = Schema.fromJsonString(
   Schema.Struct({ keys: Schema.Array(Schema.Record(Schema.String, Schema.Unknown)) })
@@ -28,6 +34,11 @@ const decodeKeySet = Schema.decodeUnknownEffect(KeySet)
 const parse = (location: string, text: string): Effect.Effect<JSONWebKeySet, KeySetUnreadable> =>
   decodeKeySet(text).pipe(
     Effect.mapError(() => new KeySetUnreadable({ reason: "refused", detail: `${location} is not a JSON Web Key Set` })),
+    // Nobody issues tokens without a key: an issuer that lists none is not well, and what it listed before still holds.
+    Effect.filterOrFail(
+      ({ keys }) => keys.length > 0,
+      () => new KeySetUnreadable({ reason: "refused", detail: `${location} holds no keys` })
+    ),
     Effect.map(({ keys }) => ({ keys: keys.map((key) => ({ ...key })) }))
   )
 
@@ -54,7 +65,31 @@ const fileSource = (path: string): KeySource => {
           Effect.asSome
         )
   )
-  return { load, refreshInterval: Limits.fileCheckInterval, refetchDelay: Duration.zero }
+  return {
+    load,
+    refreshInterval: Limits.fileCheckInterval,
+    refetchDelay: Duration.zero,
+    recalled: Effect.succeedNone
+  }
+}
+
+/** Several processes keep the same copy: each writes beside it and renames. A copy that cannot be kept is told and missed by nobody now. */
+const keeping = (source: KeySource, path: string): KeySource => {
+  const keep = (keySet: JSONWebKeySet) =>
+    Effect.tryPromise(async () => {
+      const beside = `${path}.${process.pid}.new`
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 })
+      await writeFile(beside, JSON.stringify(keySet), { mode: 0o600 })
+      await rename(beside, path)
+    }).pipe(Effect.catch((error) => Effect.logWarning("the issuer's keys could not be kept", error)))
+  return {
+    ...source,
+    load: Effect.tap(source.load, Option.match({ onNone: () => Effect.void, onSome: keep })),
+    recalled: Effect.tryPromise(() => readFile(path, "utf8")).pipe(
+      Effect.flatMap((text) => parse(path, text)),
+      Effect.option
+    )
+  }
 }
 
 const addressSource = (address: string): KeySource => ({
@@ -73,7 +108,8 @@ const addressSource = (address: string): KeySource => ({
     Effect.asSome
   ),
   refreshInterval: Limits.keySetLifetime,
-  refetchDelay: Limits.refetchDelay
+  refetchDelay: Limits.refetchDelay,
+  recalled: Effect.succeedNone
 })
 
 const bytesMax = ByteSize.toNumberUnsafe(Limits.keySetBytesMax)

@@ -37,6 +37,8 @@ const makeScanner = Effect.fnUntraced(function* (options: ClamAvOptions) {
     concurrencyMax: Limits.scansAtOnceMax,
     acquireDeadline: Limits.acquireDeadline,
     probe: askVersion(address),
+    probeDeadline: Limits.toolDeadline,
+    watch: { quietMax: Limits.quietMax },
     toFailure: () => null
   })
   return Scanner.of({

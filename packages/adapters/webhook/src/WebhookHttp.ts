@@ -1,14 +1,15 @@
 // Webhooks over HTTP. One request per attempt with a deadline and a breaker per endpoint, a bounded answer, no redirects (a redirect is
 // an answer like any other that is not 2xx), and no requests to internal addresses unless the operator allows them.
-import { request as requestPlain } from "node:http"
+import { type IncomingMessage, request as requestPlain } from "node:http"
 import { request as requestTls } from "node:https"
 import { connect } from "node:net"
 import { encodeEnvelope, mediaType } from "@holdfast/contracts/CloudEvent"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { type Failure, type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { type DependencyState, Health } from "@holdfast/resilience/Health"
-import { Webhooks as Limits } from "@holdfast/resilience/Limits"
-import { ByteSize, DateTime, Effect, Layer, Redacted } from "effect"
+import { Breaker, Webhooks as Limits } from "@holdfast/resilience/Limits"
+import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { ByteSize, DateTime, Duration, Effect, Layer, Redacted } from "effect"
 import { Webhook as Signer } from "standardwebhooks"
 import { AddressForbidden, isInternal, literalAddress, publicLookup } from "./Addresses.ts"
 import { Webhook, type WebhookEndpoint, WebhookRefused } from "./Webhook.ts"
@@ -28,15 +29,34 @@ export const layer = (options: WebhookHttpOptions) =>
         const guard = guardOf(endpoint, options).pipe(Effect.provideService(Health, worst(endpoint.id)))
         guards.set(endpoint.id, yield* guard)
       }
+      const pauses = new Map<string, number>()
       const send = Effect.fn("Webhook.send")(function* (endpoint: WebhookEndpoint, envelope: Envelope) {
         const guard = guards.get(endpoint.id)
         if (guard === undefined) return yield* Effect.die(new Error(`no webhook endpoint ${endpoint.id}`))
-        const signed = sign(endpoint, envelope, yield* DateTime.now)
-        yield* guard.call(post(endpoint, options, signed)).pipe(Effect.catchIf(isRequestFailed, asRefused))
+        const now = yield* DateTime.now
+        const pauseMs = (pauses.get(endpoint.id) ?? 0) - DateTime.toEpochMillis(now)
+        if (pauseMs > 0) return yield* pausing(pauseMs)
+        const attempt = post(endpoint, options, sign(endpoint, envelope, now)).pipe(
+          Effect.tapError(({ retryAfterMs }) =>
+            Effect.sync(() => {
+              if (retryAfterMs !== null) pauses.set(endpoint.id, DateTime.toEpochMillis(now) + retryAfterMs)
+            })
+          )
+        )
+        yield* guard.call(attempt).pipe(Effect.catchIf(isRequestFailed, asRefused))
       })
       return Webhook.of({ endpoints: options.endpoints, send })
     })
   )
+
+/** The endpoint asked to be left alone (Retry-After): nothing is sent until then. */
+const pausing = (pauseMs: number) =>
+  new Unavailable({
+    dependency: "webhook",
+    reason: "refused",
+    retryAfterMs: Math.ceil(pauseMs),
+    detail: "the endpoint asked to be called later"
+  })
 
 interface Signed {
   readonly body: string
@@ -62,9 +82,12 @@ const sign = (endpoint: WebhookEndpoint, envelope: Envelope, now: DateTime.Utc):
 /** One attempt that did not end in 2xx, and what the endpoint answered if it did. */
 class RequestFailed extends Error {
   readonly status: number | null
-  constructor(message: string, status: number | null, cause?: unknown) {
+  /** What a busy endpoint asked for. */
+  readonly retryAfterMs: number | null
+  constructor(message: string, status: number | null, cause?: unknown, retryAfterMs: number | null = null) {
     super(message, { cause })
     this.status = status
+    this.retryAfterMs = retryAfterMs
   }
 }
 
@@ -96,7 +119,7 @@ const post = ({ url: text }: WebhookEndpoint, { allowPrivate }: WebhookHttpOptio
     request.once("error", fail)
     request.once("response", (answer) => {
       let sizeBytes = 0
-      const settle = () => resume(outcomeOf(answer.statusCode ?? 0))
+      const settle = () => resume(outcomeOf(answer))
       answer.once("end", settle)
       answer.once("error", fail)
       answer.on("data", (chunk: Buffer) => {
@@ -116,8 +139,19 @@ const refusedLiteral = (url: URL): RequestFailed | null => {
   return new RequestFailed(cause.message, null, cause)
 }
 
-const outcomeOf = (status: number) =>
-  status >= 200 && status < 300 ? Effect.void : Effect.fail(new RequestFailed(`answered ${status}`, status))
+const outcomeOf = ({ headers, statusCode: status = 0 }: IncomingMessage) => {
+  if (status >= 200 && status < 300) return Effect.void
+  const isBusy = status === 429 || status === 503
+  const retryAfterMs = isBusy ? retryAfterMsOf(headers["retry-after"], Date.now()) : null
+  return Effect.fail(new RequestFailed(`answered ${status}`, status, undefined, retryAfterMs))
+}
+
+/** Seconds or a date, and never longer than a retry waits anyway; null where there is nothing to be read. */
+export const retryAfterMsOf = (header: string | undefined, nowMs: number): number | null => {
+  if (header === undefined) return null
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - nowMs
+  return ms > 0 ? Math.min(ms, Duration.toMillis(Limits.retryMax)) : null
+}
 
 const guardOf = (endpoint: WebhookEndpoint, options: WebhookHttpOptions) =>
   makeGuard({
@@ -126,6 +160,8 @@ const guardOf = (endpoint: WebhookEndpoint, options: WebhookHttpOptions) =>
     concurrencyMax: Limits.underWayMax,
     acquireDeadline: Limits.acquireDeadline,
     probe: connects(endpoint, options),
+    probeDeadline: Limits.connectDeadline,
+    rest: Breaker.restFar,
     toFailure
   })
 
