@@ -1,16 +1,17 @@
 // Blobs as files on a disk, under `<root>/<first two digits>/<sha256>`. A blob appears under its name only when every byte is on the
 // disk and has the promised hash: it is written beside, flushed, renamed, and the folder is flushed. Folders are 0700 and files 0600,
-// so another account of the machine reads nothing. The disk's own failures (full, read error, hung) become `Unavailable`.
+// so another account of the machine reads nothing. The disk's own failures (full, read error, hung) become `Unavailable`; only those by
+// which it cannot be read either open the breaker, so a full disk goes on giving what it has.
 import { createHash, type Hash, randomUUID } from "node:crypto"
 import type { Dirent } from "node:fs"
-import { type FileHandle, link, mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises"
+import { chmod, type FileHandle, link, mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises"
 import { dirname, join } from "node:path"
 import type { Sha256 } from "@holdfast/contracts/Ids"
 import { deadline } from "@holdfast/resilience/Deadline"
 import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { ByteSize, Clock, Duration, Effect, Layer, Stream } from "effect"
+import { ByteSize, Data, Duration, Effect, Layer, Stream } from "effect"
 import {
   BlobCorrupt,
   BlobNotFound,
@@ -21,6 +22,7 @@ import {
   Released,
   StorageSweep
 } from "./BlobStore.ts"
+import { diskNowMs } from "./DiskClock.ts"
 
 export interface DiskOptions {
   readonly root: string
@@ -48,8 +50,17 @@ export const layerSweep = (quarantine: DiskOptions, released: DiskOptions) =>
 interface Disk {
   readonly root: string
   readonly freeBytesMin: number
-  readonly guard: Guard
+  readonly call: Call
 }
+
+/** The guard's call; what the disk refuses passes it as such. */
+type Call = <A>(
+  self: Effect.Effect<A, DiskError | Unavailable>,
+  options?: Parameters<Guard["call"]>[1]
+) => Effect.Effect<A, Unavailable>
+
+/** Only the code of a disk's error travels: its message carries paths. */
+class DiskError extends Data.TaggedError("DiskError")<{ readonly code: string }> {}
 
 const makeDisk = Effect.fnUntraced(function* (options: DiskOptions) {
   const { root } = options
@@ -59,59 +70,68 @@ const makeDisk = Effect.fnUntraced(function* (options: DiskOptions) {
     concurrencyMax: Storage.operationsAtOnceMax,
     acquireDeadline: Storage.acquireDeadline,
     probe: io(() => stat(root)),
-    toFailure: () => null
+    toFailure: (error) =>
+      error instanceof DiskError && !refusals.has(error.code)
+        ? { reason: "connection_lost", detail: answered(error) }
+        : null
   })
+  const call: Call = (self, callOptions) =>
+    Effect.mapError(guard.call(self, callOptions), (error) => (error._tag === "DiskError" ? refused(error) : error))
   // A disk that is away at start is no reason not to start: each call then says so itself.
-  yield* Effect.ignore(guard.call(io(() => mkdir(join(root, "partial"), { recursive: true, mode: 0o700 }))), {
+  yield* Effect.ignore(call(io(() => mkdir(join(root, "partial"), { recursive: true, mode: 0o700 }))), {
     log: true
   })
   const disk: Disk = {
     root,
     freeBytesMin: options.freeBytesMin ?? ByteSize.toNumberUnsafe(Storage.freeBytesMin),
-    guard
+    call
   }
   return disk
 })
 
-/** Only the code of a disk's error travels: its message carries paths. */
-const io = <A>(run: () => Promise<A>): Effect.Effect<A, Unavailable> =>
-  Effect.tryPromise({ try: run, catch: (error) => unavailable(codeOf(error)) })
+const io = <A>(run: () => Promise<A>): Effect.Effect<A, DiskError> =>
+  Effect.tryPromise({ try: run, catch: (error) => new DiskError({ code: codeOf(error) }) })
 
-const ioOrNotFound = <A>(key: string, run: () => Promise<A>): Effect.Effect<A, Unavailable | BlobNotFound> =>
-  Effect.tryPromise({
-    try: run,
-    catch: (error) => (codeOf(error) === "ENOENT" ? new BlobNotFound({ key }) : unavailable(codeOf(error)))
-  })
+/** Null where there is no such file. */
+const ioIfThere = <A>(run: () => Promise<A>): Effect.Effect<A | null, DiskError> =>
+  Effect.catch(io(run), (error) => (error.code === "ENOENT" ? Effect.succeed(null) : Effect.fail(error)))
+
+const foundOr = <A>(key: string, found: A | null): Effect.Effect<A, BlobNotFound> =>
+  found === null ? Effect.fail(new BlobNotFound({ key })) : Effect.succeed(found)
 
 const codeOf = (error: unknown): string =>
   error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "EUNKNOWN"
 
 const refusals = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE"])
 
-const unavailable = (code: string): Unavailable =>
+const answered = ({ code }: DiskError) => `the disk answered ${code}`
+
+const refused = (error: DiskError): Unavailable =>
   new Unavailable({
     dependency: "storage",
-    reason: refusals.has(code) ? "refused" : "connection_lost",
+    reason: "refused",
     retryAfterMs: Duration.toMillis(Storage.retryDelay),
-    detail: `the disk answered ${code}`
+    detail: answered(error)
   })
 
 const storeOf = (disk: Disk): BlobStore => ({
   put: (sha256, content) => put(disk, sha256, content),
   read: (sha256, range) => read(disk, sha256, range),
-  sizeBytes: (sha256) => Effect.map(disk.guard.call(statOf(disk, sha256)), (found) => found.size),
-  remove: (sha256) => disk.guard.call(io(() => rm(pathOf(disk, sha256), { force: true })))
+  sizeBytes: (sha256) =>
+    disk.call(ioIfThere(() => stat(pathOf(disk, sha256)))).pipe(
+      Effect.flatMap((found) => foundOr(sha256, found)),
+      Effect.map((found) => found.size)
+    ),
+  remove: (sha256) => disk.call(io(() => rm(pathOf(disk, sha256), { force: true })))
 })
 
 const pathOf = (disk: Disk, sha256: string): string => join(disk.root, sha256.slice(0, 2), sha256)
 
-const statOf = (disk: Disk, sha256: Sha256) => ioOrNotFound(sha256, () => stat(pathOf(disk, sha256)))
-
 /** Whether it is there; if so, its life starts anew. */
 const renew = (disk: Disk, sha256: Sha256) =>
-  ioOrNotFound(sha256, () => utimes(pathOf(disk, sha256), new Date(), new Date())).pipe(
-    Effect.as(true),
-    Effect.catchTag("BlobNotFound", () => Effect.succeed(false))
+  Effect.map(
+    ioIfThere(() => touch(pathOf(disk, sha256))),
+    (time) => time !== null
   )
 
 const put = Effect.fn("BlobStore.put")(function* (
@@ -119,21 +139,22 @@ const put = Effect.fn("BlobStore.put")(function* (
   sha256: Sha256,
   content: Stream.Stream<Uint8Array, Unavailable>
 ) {
-  if (yield* disk.guard.call(renew(disk, sha256))) return
+  if (yield* disk.call(renew(disk, sha256))) return
   yield* ensureRoom(disk, 0)
   const partial = join(disk.root, "partial", randomUUID())
   const written = Effect.gen(function* () {
-    const actual = yield* writeAll(partial, content)
-    if (actual !== sha256) return yield* new BlobCorrupt({ key: sha256 })
-    yield* settle(disk, sha256, (path) => rename(partial, path))
+    const isPromised = (yield* writeAll(partial, content)) === sha256
+    if (isPromised) yield* settle(disk, sha256, (path) => rename(partial, path))
+    return isPromised
   })
-  yield* disk.guard
+  const isKept = yield* disk
     .call(written, { deadline: Storage.writeDeadline })
     .pipe(Effect.ensuring(Effect.ignore(io(() => rm(partial, { force: true })))))
+  if (!isKept) return yield* new BlobCorrupt({ key: sha256 })
 })
 
 const ensureRoom = (disk: Disk, sizeBytes: number) =>
-  disk.guard.call(io(() => statfs(disk.root))).pipe(
+  disk.call(io(() => statfs(disk.root))).pipe(
     Effect.flatMap(({ bavail, bsize }) =>
       bavail * bsize - sizeBytes >= disk.freeBytesMin
         ? Effect.void
@@ -195,7 +216,9 @@ const read = (disk: Disk, sha256: Sha256, range?: ByteRange) =>
   Stream.unwrap(
     Effect.gen(function* () {
       const file = yield* Effect.acquireRelease(
-        disk.guard.call(ioOrNotFound(sha256, () => open(pathOf(disk, sha256), "r"))),
+        Effect.flatMap(disk.call(ioIfThere(() => open(pathOf(disk, sha256), "r"))), (opened) =>
+          foundOr(sha256, opened)
+        ),
         (opened) => Effect.ignore(deadline(Storage.operationDeadline)(io(() => opened.close())))
       )
       const start = range?.start ?? 0
@@ -220,7 +243,7 @@ const readChunks = (reading: Reading, start: number) =>
       const lengthMax = Math.min(ByteSize.toNumberUnsafe(Storage.readChunkBytes), reading.end - position)
       if (lengthMax <= 0) return undefined
       const chunk = new Uint8Array(lengthMax)
-      const { bytesRead } = yield* reading.disk.guard.call(io(() => reading.file.read(chunk, 0, lengthMax, position)))
+      const { bytesRead } = yield* reading.disk.call(io(() => reading.file.read(chunk, 0, lengthMax, position)))
       if (bytesRead === 0) return yield* ended(reading)
       const filled = chunk.subarray(0, bytesRead)
       reading.hash?.update(filled)
@@ -236,29 +259,36 @@ const ended = ({ hash, sha256 }: Reading): Effect.Effect<undefined, BlobCorrupt>
 
 const intakeOf = (disk: Disk): Intake["Service"] => ({
   hasRoomFor: (sizeBytes) => ensureRoom(disk, sizeBytes),
-  take: Effect.fn("Intake.take")((path, sha256) => disk.guard.call(settle(disk, sha256, linkOrRenew(path))))
+  take: Effect.fn("Intake.take")((path, sha256) => disk.call(settle(disk, sha256, linkOrRenew(path))))
 })
 
 /** The same bytes may be there already, and a sweep may be about to remove them: their life starts anew, or they are added again. */
 const linkOrRenew =
   (path: string) =>
   async (target: string): Promise<void> => {
-    const now = new Date()
-    await utimes(path, now, now)
+    await touch(path)
     try {
       await link(path, target)
     } catch (error) {
       if (codeOf(error) !== "EEXIST") throw error
-      await utimes(target, now, now).catch(async (missing) => {
+      await touch(target).catch(async (missing) => {
         if (codeOf(missing) !== "ENOENT") throw missing
         await link(path, target)
       })
     }
   }
 
+/** The time by the disk's clock; every process that shares the disk may have a wrong one of its own. */
+const touch = async (path: string): Promise<Date> => {
+  await chmod(path, 0o600)
+  const { ctime } = await stat(path)
+  await utimes(path, ctime, ctime)
+  return ctime
+}
+
 const sweepOf = (disk: Disk, lifetime: Duration.Duration | null) =>
   Effect.gen(function* () {
-    const nowMs = yield* Clock.currentTimeMillis
+    const nowMs = yield* disk.call(io(() => diskNowMs(disk.root)))
     const leftovers = yield* listed(disk, "partial")
     let count = 0
     for (const name of leftovers) {
@@ -276,13 +306,13 @@ const sweepOf = (disk: Disk, lifetime: Duration.Duration | null) =>
 
 const listed = (disk: Disk, folder: string) =>
   Effect.map(
-    disk.guard.call(io(() => readdir(join(disk.root, folder), { withFileTypes: true }))),
+    disk.call(io(() => readdir(join(disk.root, folder), { withFileTypes: true }))),
     (entries: ReadonlyArray<Dirent>) => entries.map((entry) => entry.name)
   )
 
 /** Renamed first and looked at again, so that content which arrives anew in this very moment is put back. */
 const removeOld = (disk: Disk, name: string, olderThanMs: number) =>
-  disk.guard.call(
+  disk.call(
     io(async () => {
       const path = join(disk.root, name)
       if (!(await isOlder(path, olderThanMs))) return 0

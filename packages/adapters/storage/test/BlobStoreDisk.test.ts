@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Health } from "@holdfast/resilience/Health"
 import { Effect, Layer, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { BlobCorrupt, Intake, Quarantine, StorageSweep } from "../src/BlobStore.ts"
 import { type DiskOptions, layerIntake, layerQuarantine, layerReleased, layerSweep } from "../src/BlobStoreDisk.ts"
 import { contract, sha256Of, text } from "./BlobStoreContract.ts"
@@ -40,9 +41,6 @@ describe("a disk", () => {
   const pathIn = (root: string) => join(root, "quarantine", key.slice(0, 2), key)
   const put = Quarantine.use((store) => store.put(key, Stream.make(bytes)))
   const ages = (path: string) => Effect.promise(() => utimes(path, new Date(0), new Date(0)))
-  // The test clock stands at 1970; the sweep's idea of old is measured from there.
-  const beforeTheClock = (path: string) =>
-    Effect.promise(() => utimes(path, new Date(-30 * 86_400_000), new Date(-30 * 86_400_000)))
 
   it.effect("shows its files to no other account", () =>
     use((root) =>
@@ -113,10 +111,21 @@ describe("a disk", () => {
         yield* store.put(sha256Of(kept), Stream.make(kept))
         const leftover = join(root, "quarantine", "partial", "leftover")
         yield* Effect.promise(() => writeFile(leftover, "half"))
-        yield* Effect.all([beforeTheClock(leftover), beforeTheClock(pathIn(root))])
+        yield* Effect.all([ages(leftover), ages(pathIn(root))])
         expect(yield* StorageSweep.use((sweep) => sweep.runOnce)).toBe(2)
         expect(yield* store.sizeBytes(sha256Of(kept))).toBe(kept.length)
         expect(yield* Effect.flip(store.sizeBytes(key))).toMatchObject({ _tag: "BlobNotFound" })
+      })
+    )
+  )
+
+  it.effect("tells ages by the disk's clock, whatever the process thinks the time is", () =>
+    use((root) =>
+      Effect.gen(function* () {
+        yield* put
+        yield* TestClock.setTime(Date.now() + 30 * 86_400_000)
+        expect(yield* StorageSweep.use((sweep) => sweep.runOnce)).toBe(0)
+        expect(yield* Effect.promise(() => readdir(join(root, "quarantine", key.slice(0, 2))))).toEqual([key])
       })
     )
   )

@@ -1,8 +1,7 @@
 // Completed uploads that the core has not heard of yet: one small file each, on the disk that the upload lies on. Writing one needs
 // nothing but the disk, so an upload is answered while the database is away; the registrar takes them from here. An entry is on the disk,
 // folder and all, before its upload is acknowledged.
-import { randomUUID } from "node:crypto"
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises"
+import { mkdir, readdir, readFile, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { RegisterFile } from "@holdfast/contracts/attachment/Commands"
 import { Traceparent } from "@holdfast/contracts/Envelope"
@@ -11,6 +10,7 @@ import { deadline } from "@holdfast/resilience/Deadline"
 import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Duration, Effect, Layer, Option, Result, Schema } from "effect"
+import { isMissing, isUnwilling, writeWhole } from "./DiskTrouble.ts"
 
 export const JournalEntry = Schema.Struct({
   file: RegisterFile.payload,
@@ -44,7 +44,9 @@ export const layer = (folder: string) =>
         { log: true }
       )
       return {
-        write: Effect.fn("Journal.write")((entry: JournalEntry) => io(() => writeEntry(folder, entry))),
+        write: Effect.fn("Journal.write")((entry: JournalEntry) =>
+          io(() => writeWhole(join(folder, nameOf(entry.file.fileId)), encode(entry)))
+        ),
         list: (countMax: number) =>
           Effect.map(
             io(() => readdir(folder)),
@@ -69,31 +71,13 @@ const io = <A>(run: () => Promise<A>): Effect.Effect<A, Unavailable> =>
 const unavailable = (error: unknown): Unavailable =>
   new Unavailable({
     dependency: "storage",
-    reason: "connection_lost",
+    reason: isUnwilling(error) ? "refused" : "connection_lost",
     retryAfterMs: Duration.toMillis(Storage.retryDelay),
     detail: `the journal's disk answered ${error instanceof Error && "code" in error ? String(error.code) : "nothing"}`
   })
 
 const encode = Schema.encodeSync(Schema.fromJsonString(JournalEntry))
 const decode = Schema.decodeUnknownResult(Schema.fromJsonString(JournalEntry))
-
-const writeEntry = async (folder: string, entry: JournalEntry): Promise<void> => {
-  const partial = join(folder, `${randomUUID()}.partial`)
-  const file = await open(partial, "wx", 0o600)
-  try {
-    await file.writeFile(encode(entry))
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await rename(partial, join(folder, nameOf(entry.file.fileId)))
-  const opened = await open(folder, "r")
-  try {
-    await opened.sync()
-  } finally {
-    await opened.close()
-  }
-}
 
 const decodeId = Schema.decodeUnknownResult(FileId)
 
@@ -134,5 +118,3 @@ const readOrNull = async (path: string): Promise<string | null> => {
     throw error
   }
 }
-
-const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT"

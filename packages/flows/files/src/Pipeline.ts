@@ -8,7 +8,7 @@ import { RecordFileStage, StageOutcome } from "@holdfast/contracts/attachment/Co
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
 import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import { type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { StreamVersion } from "@holdfast/contracts/Ids"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import type { Converter } from "@holdfast/converter/Converter"
 import { EventLog } from "@holdfast/database/EventLog"
@@ -36,7 +36,8 @@ export type PipelineServices = EventLog | CommandBus | Quarantine | Released | S
 
 /** The consumer of the group `files`; its stages run for as long as the scope is open. */
 export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOptions) {
-  const running = yield* FiberMap.make<StreamId, void, Unavailable | Poison>()
+  // By file and stage: a stage whose record is known before its own end must not be taken for the next one, which nobody would then run.
+  const running = yield* FiberMap.make<string, void, Unavailable | Poison>()
   const lanes = yield* makeLanes
   const timeouts = new Map<string, number>()
   const handle: Consumer<PipelineServices>["handle"] = Effect.fnUntraced(function* (envelope) {
@@ -44,8 +45,9 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
     const due = yield* dueStage(envelope)
     if (due === null) return
     const work = lanes(due.file.attachment.sizeBytes)(advance(options, timeouts, envelope, due))
-    const underWay = yield* FiberMap.get(running, envelope.streamId)
-    yield* joined(Option.isSome(underWay) ? underWay.value : yield* FiberMap.run(running, envelope.streamId, work))
+    const key = `${envelope.streamId} ${due.stage}`
+    const underWay = yield* FiberMap.get(running, key)
+    yield* joined(Option.isSome(underWay) ? underWay.value : yield* FiberMap.run(running, key, work))
   })
   const consumer: Consumer<PipelineServices> = { group: "files", handle }
   return consumer

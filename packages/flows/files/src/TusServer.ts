@@ -6,7 +6,7 @@ import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Identity } from "@holdfast/identity/Identity"
 import { Files } from "@holdfast/resilience/Limits"
 import { currentTraceparent } from "@holdfast/telemetry/TraceContext"
-import { EVENTS, Server, type ServerOptions } from "@tus/server"
+import { Server, type ServerOptions } from "@tus/server"
 import { ByteSize, Effect, Layer, Redacted, Schema } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
@@ -58,7 +58,7 @@ const makeTus = (
     if (sender === undefined) throw new Error("an upload request reached the server without its sender")
     return sender
   }
-  const tus = new ProblemServer({
+  return new ProblemServer({
     path,
     datastore: uploads.store,
     maxSize: uploadBytesMax,
@@ -80,8 +80,6 @@ const makeTus = (
       return undefined
     }
   })
-  tus.on(EVENTS.POST_TERMINATE, (_request, _response, id) => uploads.forget(id))
-  return tus
 }
 
 const handle = (tus: Server, senders: WeakMap<IncomingMessage, Sender>) =>

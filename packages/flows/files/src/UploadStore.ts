@@ -1,21 +1,28 @@
-// The tus file store, made durable: what a PATCH acknowledges is on the disk, a description is replaced as a whole or not at all, and
-// the SHA-256 runs along while bytes arrive (after a restart it is taken from the disk at the end). A completed upload keeps answering
-// for its offset, so a client that missed the last answer learns that it is done. It gives no bytes back to anybody.
-import { createHash, type Hash, randomUUID } from "node:crypto"
+// The tus file store, made durable: every offset that it tells is on the disk, a description is replaced as a whole or not at all, and
+// the SHA-256 runs along while bytes arrive (after a restart it is taken from the disk at the end). Where a flush fails, the kernel has
+// forgotten which bytes are missing, and another flush would prove nothing: the upload goes back to the last offset that was told, and its
+// owner sends the rest again. A completed upload keeps answering for its offset, so a client that missed the last answer learns that it
+// is done. It gives no bytes back to anybody.
+import { createHash, type Hash } from "node:crypto"
 import { createReadStream } from "node:fs"
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
-import { Files } from "@holdfast/resilience/Limits"
+import { Files, Storage } from "@holdfast/resilience/Limits"
+import { diskNowMs } from "@holdfast/storage/DiskClock"
 import { FileStore } from "@tus/file-store"
 import { ERRORS, Upload } from "@tus/server"
 import { ByteSize, Duration, Result, Schema } from "effect"
-import { tusRefusal } from "./Problem.ts"
+import { isMissing, refusalOfDisk, within, writeWhole } from "./DiskTrouble.ts"
 
 export interface UploadStoreOptions {
   readonly folder: string
   /** Waits until the owner may send so many bytes more. */
   readonly pass: (ownerId: PrincipalId, sizeBytes: number) => Promise<void>
+  /** An upload is gone: it expired, was deleted, or never came to be. */
+  readonly onRemoved: (id: string) => void
+  /** How long the disk may take for a batch or a flush; `Storage.flushDeadline` unless told. */
+  readonly flushDeadline?: Duration.Duration
 }
 
 /** The hash of the first so many bytes of an upload. */
@@ -28,40 +35,69 @@ export class UploadStore extends FileStore {
   readonly #folder: string
   readonly #pass: UploadStoreOptions["pass"]
   readonly #records: UploadRecords
+  readonly #onRemoved: UploadStoreOptions["onRemoved"]
+  readonly #flushDeadline: Duration.Duration
   readonly #running = new Map<string, RunningHash>()
+  /** How many bytes of an upload are certainly on the disk. */
+  readonly #durable = new Map<string, number>()
+  /** A flush failed; only so many bytes count, and the rest must go before anything is told. */
+  readonly #doubted = new Map<string, number>()
+  readonly #settling = new Map<string, Promise<number | null>>()
 
-  constructor({ folder, pass }: UploadStoreOptions) {
+  constructor({ flushDeadline = Storage.flushDeadline, folder, onRemoved, pass }: UploadStoreOptions) {
     const records = new UploadRecords(folder)
     const expirationPeriodInMilliseconds = Duration.toMillis(Files.uploadLifetime)
     super({ directory: folder, configstore: records, expirationPeriodInMilliseconds })
     this.#folder = folder
     this.#pass = pass
+    this.#onRemoved = onRemoved
+    this.#flushDeadline = flushDeadline
     this.#records = records
     this.extensions = ["creation", "creation-with-upload", "termination", "expiration"]
   }
 
   override async create(upload: Upload): Promise<Upload> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-    upload.creation_date ??= new Date().toISOString()
-    await writeFile(this.pathOf(upload.id), "", { mode: 0o600, flag: "wx" })
-    await this.#records.set(upload.id, upload)
-    return upload
+    try {
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 })
+      upload.creation_date ??= new Date().toISOString()
+      await writeFile(this.pathOf(upload.id), "", { mode: 0o600, flag: "wx" })
+      await this.#records.set(upload.id, upload)
+      return upload
+    } catch (error) {
+      await this.remove(upload.id).catch(() => {})
+      throw refusalOfDisk(error)
+    }
   }
 
   override async write(readable: Chunks, id: string, offset: number): Promise<number> {
     const owner = decodeOwner((await this.#records.get(id))?.metadata?.ownerId)
     if (Result.isFailure(owner)) throw ERRORS.FILE_NOT_FOUND
-    const file = await open(this.pathOf(id), "r+")
-    const writer = new BatchWriter(file, offset, this.#hashAt(id, offset))
+    const file = await open(this.pathOf(id), "r+").catch((error) => Promise.reject(refusalOfDisk(error)))
+    const writer = new BatchWriter(file, offset, this.#hashAt(id, offset), this.#flushDeadline)
+    const received = receive(readable, writer, (sizeBytes) => this.#pass(owner.success, sizeBytes))
+    const failure = await received.then(
+      () => null,
+      (error) => ({ error })
+    )
+    await this.#flush(id, file, offset)
+    const running = writer.runningHash()
+    if (running !== null) this.#remember(id, running)
+    if (failure !== null) throw refusalOfDisk(failure.error)
+    return writer.sizeBytes
+  }
+
+  /** Also after a failure: what did arrive counts, once it is on the disk. */
+  async #flush(id: string, file: FileHandle, toldBytes: number): Promise<void> {
+    const flushed = file.datasync().then(() => file.stat())
     try {
-      await receive(readable, writer, (sizeBytes) => this.#pass(owner.success, sizeBytes))
-      return writer.sizeBytes
+      const { size } = await within(this.#flushDeadline, flushed)
+      this.#durable.set(id, size)
     } catch (error) {
-      throw isFull(error) ? diskFull : error
+      this.#doubted.set(id, toldBytes)
+      throw refusalOfDisk(error)
     } finally {
-      await flushAndClose(file)
-      const running = writer.runningHash()
-      if (running !== null) this.#remember(id, running)
+      // A disk that hangs is not waited for.
+      void flushed.catch(() => {}).then(() => file.close())
     }
   }
 
@@ -82,13 +118,58 @@ export class UploadStore extends FileStore {
   override async getUpload(id: string): Promise<Upload> {
     const record = await this.#records.get(id)
     if (record === undefined) throw ERRORS.FILE_NOT_FOUND
-    const receivedBytes = await this.receivedBytes(id)
-    if (receivedBytes === null) throw ERRORS.FILE_NO_LONGER_EXISTS
-    return uploadOf(record, receivedBytes)
+    const settled = await this.#settle(id).catch((error) => Promise.reject(refusalOfDisk(error)))
+    if (settled === null) throw ERRORS.FILE_NO_LONGER_EXISTS
+    // The library measures from here to its own now; by the disk's clock it is the last byte that counts.
+    record.creation_date = new Date(Date.now() - (await this.idleMs(id))).toISOString()
+    return uploadOf(record, settled)
   }
 
-  /** Null when its bytes are gone. */
-  async receivedBytes(id: string): Promise<number | null> {
+  /** As it is described, with the bytes that are there, on the disk or not yet; nothing is told of them to anybody. */
+  async describe(id: string): Promise<Upload> {
+    const record = await this.#records.get(id)
+    const sizeBytes = record === undefined ? null : await this.#sizeOf(id)
+    if (record === undefined || sizeBytes === null) throw ERRORS.FILE_NOT_FOUND
+    return uploadOf(record, sizeBytes)
+  }
+
+  /** Since its last byte came, by the disk's clock. */
+  async idleMs(id: string): Promise<number> {
+    const isOpen = (await sizeOf(this.pathOf(id))) !== null
+    const { mtimeMs } = await stat(isOpen ? this.pathOf(id) : this.#donePath(id))
+    return Math.max(0, (await this.nowMs()) - mtimeMs)
+  }
+
+  /** A disk that takes no writes tells no time; then nothing grows old. */
+  async nowMs(): Promise<number> {
+    return diskNowMs(this.#folder).catch(() => Number.NEGATIVE_INFINITY)
+  }
+
+  /** How many bytes are on the disk for certain; null when its bytes are gone. One at a time for each upload. */
+  #settle(id: string): Promise<number | null> {
+    const underWay = this.#settling.get(id) ?? this.#settleOnce(id).finally(() => this.#settling.delete(id))
+    this.#settling.set(id, underWay)
+    return underWay
+  }
+
+  async #settleOnce(id: string): Promise<number | null> {
+    const sizeBytes = await sizeOf(this.pathOf(id))
+    if (sizeBytes === null) return sizeOf(this.#donePath(id))
+    const trustedBytes = this.#doubted.get(id)
+    if (trustedBytes === undefined && this.#durable.get(id) === sizeBytes) return sizeBytes
+    const file = await open(this.pathOf(id), "r+")
+    if (trustedBytes === undefined) {
+      await this.#flush(id, file, this.#durable.get(id) ?? 0)
+      return sizeBytes
+    }
+    this.#running.delete(id)
+    await file.truncate(Math.min(trustedBytes, sizeBytes))
+    await this.#flush(id, file, trustedBytes)
+    this.#doubted.delete(id)
+    return Math.min(trustedBytes, sizeBytes)
+  }
+
+  async #sizeOf(id: string): Promise<number | null> {
     return (await sizeOf(this.pathOf(id))) ?? (await sizeOf(this.#donePath(id)))
   }
 
@@ -97,7 +178,8 @@ export class UploadStore extends FileStore {
   }
 
   override async remove(id: string): Promise<void> {
-    this.#running.delete(id)
+    for (const known of [this.#running, this.#durable, this.#doubted]) known.delete(id)
+    this.#onRemoved(id)
     await rm(this.pathOf(id), { force: true })
     await rm(this.#donePath(id), { force: true })
     await this.#records.delete(id)
@@ -121,6 +203,7 @@ export class UploadStore extends FileStore {
   /** From here on the upload only answers for its offset. */
   async markDone(id: string): Promise<void> {
     await rename(this.pathOf(id), this.#donePath(id))
+    this.#durable.delete(id)
   }
 
   async isDone(id: string): Promise<boolean> {
@@ -147,23 +230,6 @@ export class UploadStore extends FileStore {
       count++
     }
     return count
-  }
-}
-
-const diskFull = tusRefusal({
-  status: 507,
-  tag: "StorageFull",
-  title: "The disk is full; what was received is kept. Resume the upload later."
-})
-
-const isFull = (error: unknown): boolean =>
-  error instanceof Error && "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT")
-
-const flushAndClose = async (file: FileHandle): Promise<void> => {
-  try {
-    await file.datasync()
-  } finally {
-    await file.close()
   }
 }
 
@@ -198,6 +264,7 @@ const receive = async (chunks: Chunks, writer: BatchWriter, pass: (sizeBytes: nu
 class BatchWriter {
   readonly #file: FileHandle
   readonly #hash: Hash | null
+  readonly #deadline: Duration.Duration
   #held: Array<Uint8Array> = []
   #underWay: Promise<void> = Promise.resolve()
   #isWhole = false
@@ -205,9 +272,10 @@ class BatchWriter {
   /** Of the upload, with what is being written. */
   sizeBytes: number
 
-  constructor(file: FileHandle, offset: number, hash: Hash | null) {
+  constructor(file: FileHandle, offset: number, hash: Hash | null, deadline: Duration.Duration) {
     this.#file = file
     this.#hash = hash
+    this.#deadline = deadline
     this.sizeBytes = offset
   }
 
@@ -222,7 +290,7 @@ class BatchWriter {
     const [held, position] = [this.#held, this.sizeBytes]
     for (const chunk of held) this.#hash?.update(chunk)
     await this.#underWay
-    this.#underWay = writeAll(this.#file, held, position)
+    this.#underWay = within(this.#deadline, writeAll(this.#file, held, position))
     // Awaited by the next flush; a failure must not count as nobody's until then.
     this.#underWay.catch(() => {})
     this.sizeBytes = position + this.heldBytes
@@ -273,16 +341,14 @@ const hashFile = async (path: string): Promise<Hash> => {
   return hash
 }
 
-const sizeOf = async (path: string): Promise<number | null> => {
-  try {
-    return (await stat(path)).size
-  } catch (error) {
-    if (isMissing(error)) return null
+const sizeOf = (path: string): Promise<number | null> => stat(path).then(({ size }) => size, whenMissing(null))
+
+const whenMissing =
+  <A>(instead: A) =>
+  (error: unknown): A => {
+    if (isMissing(error)) return instead
     throw error
   }
-}
-
-const isMissing = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "ENOENT"
 
 const Description = Schema.fromJsonString(
   Schema.Struct({
@@ -314,15 +380,7 @@ class UploadRecords {
   }
 
   async set(id: string, { creation_date, metadata, size }: Upload): Promise<void> {
-    const partial = join(this.#folder, `${randomUUID()}.partial`)
-    const file = await open(partial, "wx", 0o600)
-    try {
-      await file.writeFile(JSON.stringify({ id, size, metadata, creation_date }))
-      await file.datasync()
-    } finally {
-      await file.close()
-    }
-    await rename(partial, this.#pathOf(id))
+    await writeWhole(this.#pathOf(id), JSON.stringify({ id, size, metadata, creation_date }))
   }
 
   async delete(id: string): Promise<void> {

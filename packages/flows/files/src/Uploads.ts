@@ -10,6 +10,7 @@ import { Intake } from "@holdfast/storage/BlobStore"
 import { ERRORS, type Upload } from "@tus/server"
 import { Context, Duration, Effect, Layer, Result, Schema } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import { refusalOfStorage } from "./DiskTrouble.ts"
 import { Journal } from "./Journal.ts"
 import { tusRefusal } from "./Problem.ts"
 import { Transfers } from "./Transfers.ts"
@@ -33,7 +34,6 @@ export class Uploads extends Context.Service<
     /** Throws unless this is the sender's upload; finishes it when all of it is there. */
     resume(sender: Sender, id: string): Promise<void>
     finish(id: string): Promise<void>
-    forget(id: string): void
     /** Finishes what a crash left complete, and removes what expired; how many of both. */
     readonly sweep: Effect.Effect<{ readonly finished: number; readonly removed: number }, Unavailable>
   }
@@ -50,15 +50,16 @@ const makeUploads = Effect.fnUntraced(function* (folder: string) {
   const transfers = yield* Transfers
   const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const open: OpenUploads = new Map()
   const store = new UploadStore({
     folder,
-    pass: (ownerId, sizeBytes) => runPromise(transfers.pass(ownerId, sizeBytes))
+    pass: (ownerId, sizeBytes) => runPromise(transfers.pass(ownerId, sizeBytes)),
+    onRemoved: (id) => open.delete(id)
   })
-  const open: OpenUploads = new Map()
   const underWay = new Map<string, Promise<void>>()
   const finishOnce = async (id: string): Promise<void> => {
     await finish({ intake, journal, runPromise, store }, id)
-    open.delete(id)
+    if (await store.isDone(id)) open.delete(id)
   }
   /** Two requests may find the same upload complete. */
   const finishShared = (id: string): Promise<void> => {
@@ -71,12 +72,11 @@ const makeUploads = Effect.fnUntraced(function* (folder: string) {
     newId: () => FileId.make(uuidV7Unsafe()),
     admit: (sender, upload) => runPromise(admit(intake, open, sender, upload)),
     resume: async (sender, id) => {
-      const upload = await store.getUpload(id)
+      const upload = await store.describe(id)
       if (upload.metadata?.ownerId !== sender.principal.id) throw ERRORS.FILE_NOT_FOUND
       if (upload.offset === upload.size) await finishShared(id)
     },
     finish: finishShared,
-    forget: (id) => open.delete(id),
     sweep: sweep(store, open, finishShared)
   })
   yield* Effect.promise(() => remember(store, open))
@@ -86,7 +86,7 @@ const makeUploads = Effect.fnUntraced(function* (folder: string) {
 const remember = async (store: UploadStore, open: OpenUploads): Promise<void> => {
   for (const id of await store.list()) {
     if (await store.isDone(id)) continue
-    const upload = await store.getUpload(id).catch(() => undefined)
+    const upload = await store.describe(id).catch(() => undefined)
     const facts = decodeFacts(upload?.metadata)
     if (Result.isSuccess(facts)) open.set(id, { ownerId: facts.success.ownerId, sizeBytes: upload?.size ?? 0 })
   }
@@ -115,7 +115,7 @@ const admit = Effect.fn("Uploads.admit")(function* (
   yield* Effect.mapError(intake.hasRoomFor(promisedBytes), (error) =>
     error.reason === "refused"
       ? tusRefusal({ status: 507, tag: "StorageFull", title: "There is no room for this upload just now." })
-      : storageAway(error)
+      : refusalOfStorage(error)
   )
   open.set(upload.id, { ownerId: principal.id, sizeBytes })
   const kept: Record<string, string | null> = {
@@ -127,14 +127,6 @@ const admit = Effect.fn("Uploads.admit")(function* (
   return kept
 })
 
-const storageAway = ({ retryAfterMs }: Unavailable) =>
-  tusRefusal({
-    status: 503,
-    tag: "StorageUnavailable",
-    title: "The disk does not answer; what was received is kept. Resume the upload.",
-    fields: { retryAfterMs }
-  })
-
 interface Finishing {
   readonly intake: Intake["Service"]
   readonly journal: Journal["Service"]
@@ -145,6 +137,8 @@ interface Finishing {
 const finish = async ({ intake, journal, runPromise, store }: Finishing, id: string): Promise<void> => {
   if (await store.isDone(id)) return
   const upload = await store.getUpload(id)
+  // A disk that failed meanwhile may have taken it back.
+  if (upload.offset !== upload.size) return
   const facts = decodeFacts(upload.metadata)
   const fileId = decodeId(id)
   if (Result.isFailure(facts) || Result.isFailure(fileId)) throw ERRORS.FILE_NOT_FOUND
@@ -162,46 +156,55 @@ const finish = async ({ intake, journal, runPromise, store }: Finishing, id: str
   const kept = intake
     .take(store.pathOf(id), sha256)
     .pipe(Effect.andThen(journal.write({ file, correlationId, traceparent: traceparent ?? null })))
-  await runPromise(Effect.mapError(kept, (error) => (error._tag === "Unavailable" ? storageAway(error) : error)))
+  await runPromise(Effect.mapError(kept, (error) => (error._tag === "Unavailable" ? refusalOfStorage(error) : error)))
   await store.markDone(id)
 }
 
 const decodeId = Schema.decodeUnknownResult(FileId)
 
 const sweep = (store: UploadStore, open: OpenUploads, finishShared: (id: string) => Promise<void>) =>
+  Effect.gen(function* () {
+    let removed = yield* swept(async () =>
+      store.removeStrays((await store.nowMs()) - Duration.toMillis(Files.uploadLifetime))
+    )
+    const described = yield* swept(() => store.list())
+    // One that was admitted and then could not be created holds no place for ever.
+    const known = new Set<string>(described)
+    for (const id of [...open.keys()]) if (!known.has(id)) open.delete(id)
+    let finished = 0
+    let failure: Unavailable | null = null
+    for (const id of described) {
+      // One that cannot be finished, as on a full disk, keeps nobody else from making room.
+      const step = yield* Effect.result(swept(() => sweepOne(store, id, finishShared)))
+      if (Result.isFailure(step)) failure = step.failure
+      else if (step.success === "finished") finished++
+      else if (step.success === "removed") removed++
+    }
+    if (failure !== null) return yield* failure
+    return { finished, removed }
+  })
+
+const swept = <A>(step: () => Promise<A>): Effect.Effect<A, Unavailable> =>
   Effect.tryPromise({
-    try: async () => {
-      const expiredBefore = Date.now() - Duration.toMillis(Files.uploadLifetime)
-      let finished = 0
-      let removed = await store.removeStrays(expiredBefore)
-      const described = await store.list()
-      // One that was admitted and then could not be created holds no place for ever.
-      const known = new Set<string>(described)
-      for (const id of [...open.keys()]) if (!known.has(id)) open.delete(id)
-      for (const id of described) {
-        const step = await sweepOne(store, id, expiredBefore, finishShared)
-        if (step === "removed") open.delete(id)
-        if (step === "removed") removed++
-        if (step === "finished") finished++
-      }
-      return { finished, removed }
-    },
+    try: step,
     catch: () =>
       new Unavailable({
         dependency: "storage",
         reason: "connection_lost",
         retryAfterMs: Duration.toMillis(Files.sweepInterval),
-        detail: "the folder of uploads could not be swept"
+        detail: "an upload could not be swept; the disk may be full"
       })
   })
 
 const sweepOne = async (
   store: UploadStore,
   id: string,
-  expiredBeforeMs: number,
   finishShared: (id: string) => Promise<void>
 ): Promise<"finished" | "removed" | "kept"> => {
-  const upload = await store.getUpload(id).catch(() => undefined)
+  const upload = await store.describe(id).catch((error) => {
+    if (error !== ERRORS.FILE_NOT_FOUND) throw error
+    return undefined
+  })
   if (upload === undefined) {
     await store.remove(id)
     return "removed"
@@ -211,7 +214,7 @@ const sweepOne = async (
     await finishShared(id)
     return "finished"
   }
-  if (Date.parse(upload.creation_date ?? "") >= expiredBeforeMs) return "kept"
+  if ((await store.idleMs(id)) < Duration.toMillis(Files.uploadLifetime)) return "kept"
   await store.remove(id)
   return "removed"
 }
