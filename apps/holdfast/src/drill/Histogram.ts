@@ -11,6 +11,9 @@ export interface Histogram {
   readonly maxMs: number
   /** The nearest rank; NaN when nothing was recorded. */
   percentile(share: number): number
+  /** Counts what another one has counted too. */
+  include(other: Histogram): void
+  readonly counts: Uint32Array
 }
 
 export const makeHistogram = (): Histogram => {
@@ -42,6 +45,12 @@ export const makeHistogram = (): Histogram => {
     get maxMs() {
       return count === 0 ? Number.NaN : maxMs
     },
-    percentile
+    percentile,
+    include: (other) => {
+      for (const [index, inBucket] of other.counts.entries()) counts[index] = (counts[index] ?? 0) + inBucket
+      count += other.count
+      if (other.count > 0) maxMs = Math.max(maxMs, other.maxMs)
+    },
+    counts
   }
 }
