@@ -9,6 +9,7 @@ const layers = [
   "packages/resilience",
   "packages/adapters/",
   "packages/flows/",
+  "packages/client",
   "apps/"
 ]
 const layerOf = ({ folder }: Package): number =>
@@ -57,6 +58,15 @@ describe("imports", () => {
       (_source, _name, to) => to.folder !== "packages/contracts"
     )
     expect(other).toEqual([])
+  })
+
+  it("of the client know contracts and pure rules alone, and Node in its file store only", () => {
+    const client = product.filter(isIn("packages/client/"))
+    const known = new Set(["packages/contracts", "packages/domain"])
+    expect(client.length).toBeGreaterThan(10)
+    expect(breaches(client, (_source, _name, to) => !known.has(to.folder))).toEqual([])
+    const onNode = client.filter(({ imports }) => imports.some((name) => /^(node:|@effect\/platform-node)/.test(name)))
+    expect(onNode.map(nameOf)).toEqual(["StoreFile"])
   })
 
   it("of a flow never lead to a flow", () => {
