@@ -95,6 +95,11 @@ const scanner = chosen((settings) =>
   })
 )
 
-const identity = chosen(({ jwks, tokenAudience, tokenIssuer }) =>
-  IdentityJwks.layer({ jwks, audience: tokenAudience, issuer: tokenIssuer })
+const identity = chosen(({ dataDir, jwks, tokenAudience, tokenIssuer }) =>
+  IdentityJwks.layer({
+    jwks,
+    audience: tokenAudience,
+    issuer: tokenIssuer,
+    copy: join(dataDir, "keys", "jwks.kept.json")
+  })
 )

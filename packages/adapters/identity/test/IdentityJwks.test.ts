@@ -11,8 +11,9 @@ import { Identity } from "../src/Identity.ts"
 import * as IdentityJwks from "../src/IdentityJwks.ts"
 import { folder, keySetAddress, keySetFile, keySetOf, right, signed, signingKey } from "./Issuer.ts"
 
-const identity = Effect.fnUntraced(function* (jwks: string) {
-  const layer = IdentityJwks.layer({ jwks, issuer: "holdfast", audience: "holdfast" })
+const identity = Effect.fnUntraced(function* (jwks: string, copy?: string) {
+  const kept = copy === undefined ? {} : { copy }
+  const layer = IdentityJwks.layer({ jwks, issuer: "holdfast", audience: "holdfast", ...kept })
   const context = yield* Layer.build(Layer.provide(layer, Health.layer))
   const { verify } = Context.get(context, Identity)
   return {
@@ -178,6 +179,34 @@ describe("keys", () => {
       keys.push(next)
       yield* TestClock.adjust("11 seconds")
       expect((yield* verify(yield* signed(next))).principal.id).toBe("ada")
+    })
+  )
+
+  it.effect("that are known stay when the issuer lists none", () =>
+    Effect.gen(function* () {
+      const key = yield* signingKey("one")
+      let listed = keySetOf(key)
+      const issuer = yield* keySetAddress(() => ({ status: 200, body: listed }))
+      const { refusal, verify } = yield* identity(issuer.url)
+      yield* verify(yield* signed(key))
+      listed = keySetOf()
+      yield* TestClock.adjust("11 seconds")
+      expect(yield* refusal(yield* signed(yield* signingKey("two")))).toBeInstanceOf(Unavailable)
+      expect((yield* verify(yield* signed(key, { sub: "bob" }))).principal.id).toBe("bob")
+    })
+  )
+
+  it.live("are kept for a process that starts while the issuer is away", () =>
+    Effect.gen(function* () {
+      const key = yield* signingKey("one")
+      const copy = `${yield* folder}/keys/kept.json`
+      const issuer = yield* keySetAddress(() => ({ status: 200, body: keySetOf(key) }))
+      const before = yield* identity(issuer.url, copy)
+      yield* before.verify(yield* signed(key))
+      yield* issuer.close
+      const { refusal, verify } = yield* identity(issuer.url, copy)
+      expect((yield* verify(yield* signed(key))).principal.id).toBe("ada")
+      expect(yield* refusal(yield* signed(yield* signingKey("two")))).toBeInstanceOf(Unavailable)
     })
   )
 

@@ -53,6 +53,37 @@ const refusalOf = (result: Result.Result<void, { readonly detail: string }>) =>
   Result.isFailure(result) ? result.failure : assert.fail("it was sent")
 
 describe("WebhookHttp", () => {
+  it.live("sends nothing more to an endpoint that asked to be called later, until then", () =>
+    Effect.gen(function* () {
+      let calls = 0
+      const { port } = yield* receiver((_request, response) => {
+        calls++
+        response.writeHead(429, { "retry-after": "120" }).end()
+      })
+      const [envelope] = sequence("a")
+      assert.isDefined(envelope)
+      const endpoint = { id: "one", url: `http://127.0.0.1:${port}/`, secret: Redacted.make(secret) }
+      const twice = Webhook.use((webhook) =>
+        Effect.andThen(Effect.exit(webhook.send(endpoint, envelope)), Effect.flip(webhook.send(endpoint, envelope)))
+      )
+      const refusal = yield* twice.pipe(
+        Effect.provide(WebhookHttp.layer({ endpoints: [endpoint], allowPrivate: true })),
+        Effect.provide(Health.layer)
+      )
+      assert.strictEqual(calls, 1)
+      assert.isTrue("retryAfterMs" in refusal && refusal.retryAfterMs > 100_000)
+    })
+  )
+
+  it("reads Retry-After as seconds or a date, within its own bound", () => {
+    const now = Date.parse("2026-11-22T10:00:00Z")
+    const read = (header?: string) => WebhookHttp.retryAfterMsOf(header, now)
+    assert.deepStrictEqual(
+      [read("7"), read("Sun, 22 Nov 2026 10:01:00 GMT"), read("99999999"), read("soon"), read("0"), read()],
+      [7_000, 60_000, 14_400_000, null, null, null]
+    )
+  })
+
   it.live("sends the event as a CloudEvent with a signature that the receiver can verify", () =>
     Effect.gen(function* () {
       const got: Array<{ readonly headers: IncomingMessage["headers"]; readonly body: string }> = []

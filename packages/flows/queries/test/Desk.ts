@@ -11,7 +11,14 @@ import type { Principal } from "@holdfast/contracts/Principal"
 import { TicketDocument } from "@holdfast/contracts/ticket/Views"
 import { ReadTables } from "@holdfast/database/ReadTables"
 import { applyFile } from "@holdfast/domain/attachment/FileView"
-import { fileKey, placesOf, ticketKey, wordsOfDocument } from "@holdfast/domain/ticket/CachedTicket"
+import {
+  type CachedVolume,
+  fileKey,
+  placesOf,
+  ticketKey,
+  volumeKey,
+  wordsOfDocument
+} from "@holdfast/domain/ticket/CachedTicket"
 import { applyDocument } from "@holdfast/domain/ticket/TicketView"
 import { Health } from "@holdfast/resilience/Health"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
@@ -82,7 +89,31 @@ export const fill = (cache: Cache["Service"], history: ReadonlyArray<Envelope>) 
   const entries = [...Map.groupBy(history, ({ streamId }) => streamId).values()].flatMap(entryOf)
   const last = history.at(-1)
   const through = last?.position ?? 0
-  return Effect.andThen(cache.put(entries), cache.advance({ applied: [], through, currentAtMs: 1_000, nowMs: 1_000 }))
+  return Effect.andThen(
+    cache.put([...entries, volumeEntry]),
+    cache.advance({ applied: [], through, currentAtMs: 1_000, nowMs: 1_000 })
+  )
+}
+
+const hoursOfVolume = ["07", "08", "09", "10"].map((hour, index) => ({
+  hour: `2026-01-05T${hour}:00:00Z`,
+  opened: index + 2,
+  solved: 0,
+  replies: 0
+}))
+const kept: CachedVolume = {
+  fromMs: Date.parse("2026-01-01T00:00:00Z"),
+  position: 7,
+  asOfMs: 900,
+  hours: hoursOfVolume
+}
+const volumeEntry: CacheEntry = {
+  key: volumeKey,
+  version: 1,
+  body: JSON.stringify(kept),
+  score: 1,
+  lists: [],
+  words: noWords
 }
 
 const entryOf = (events: ReadonlyArray<Envelope>): ReadonlyArray<CacheEntry> => {

@@ -1,5 +1,7 @@
 // Webhooks in two steps. The consumer puts an event into the queue of each endpoint that wants it, which is quick and depends on the
 // desk alone; a sender per endpoint empties that queue, with retries over days. So one dead endpoint delays no other and no event.
+// What a receiver gets: each event at least once, in no promised order. The same event has the same `webhook-id`, by which a receiver
+// leaves out what it has; `position` and `streamversion` tell what came first.
 import type { Consumer } from "@holdfast/broker/Consumer"
 import { type DueDelivery, WebhookDeliveries } from "@holdfast/database/WebhookDeliveries"
 import { backoff, keepRunning } from "@holdfast/resilience/KeepRunning"
@@ -62,5 +64,7 @@ const nextAttempt = (failure: WebhookRefused | Unavailable, { ageMs, attempts }:
   const permanent = !(failure instanceof Unavailable) && failure.permanent
   return permanent || ageMs > Duration.toMillis(Limits.retryFor)
     ? Effect.succeed(null)
-    : backoff(attempts, Limits.retryMin, Limits.retryMax)
+    : Effect.map(backoff(attempts, Limits.retryMin, Limits.retryMax), (pause) =>
+        Duration.max(pause, Duration.millis(failure instanceof Unavailable ? failure.retryAfterMs : 0))
+      )
 }

@@ -9,7 +9,7 @@ import { TicketDocument } from "@holdfast/contracts/ticket/Views"
 import type { EventLog } from "@holdfast/database/EventLog"
 import { ReadTables } from "@holdfast/database/ReadTables"
 import { applyFile } from "@holdfast/domain/attachment/FileView"
-import { fileKey, ticketKey } from "@holdfast/domain/ticket/CachedTicket"
+import { fileKey, ticketKey, volumeKey } from "@holdfast/domain/ticket/CachedTicket"
 import { applyDocument } from "@holdfast/domain/ticket/TicketView"
 import { Health } from "@holdfast/resilience/Health"
 import { Cache as Limits } from "@holdfast/resilience/Limits"
@@ -17,7 +17,7 @@ import { fullHistory, History, principal } from "@holdfast/testkit/History"
 import { Effect, Layer, Schema, type Scope } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { cacheEvents, cacheViews } from "../../src/consumers/CacheViews.ts"
-import { tendCache } from "../../src/consumers/WarmCache.ts"
+import { copyVolume, tendCache } from "../../src/consumers/WarmCache.ts"
 import { memoryLog } from "./MemoryLog.ts"
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-cache-views-"))
@@ -155,5 +155,34 @@ describe("an empty cache", () => {
     expect(filled).toMatchObject({ position: history.length, aheadFrom: null })
     expect(after?.asOfMs).toBeGreaterThan(filled?.asOfMs ?? 0)
     expect(documents).toEqual(expected)
+  })
+
+  it("is not current while committed events wait for their positions", async () => {
+    const work = Effect.gen(function* () {
+      const cache = yield* Cache
+      yield* tendCache
+      const filled = yield* cache.progress
+      yield* tendCache
+      return { filled, after: yield* cache.progress }
+    })
+    const { after, filled } = await run(Effect.provide(work, tables), memoryLog(history, true))
+    expect(after).toEqual(filled)
+  })
+
+  it("copies the hourly volume as the read database says it", async () => {
+    const hours = [{ hour: "2026-11-22T10:00:00Z", opened: 1, solved: 2, replies: 3 }]
+    const volume = Layer.mock(ReadTables)({ volume: () => Effect.succeed({ value: hours, position: 9, asOfMs: 8 }) })
+    const nowMs = Date.parse("2026-11-22T11:30:00Z")
+    const work = Effect.andThen(
+      copyVolume(nowMs),
+      Cache.use((cache) => cache.getMany([volumeKey]))
+    )
+    const [held] = await run(Effect.provide(work, volume))
+    expect(JSON.parse(held?.body ?? "")).toEqual({
+      fromMs: Date.parse("2026-10-22T12:00:00Z"),
+      position: 9,
+      asOfMs: 8,
+      hours
+    })
   })
 })
