@@ -54,6 +54,8 @@ interface Rabbit {
   readonly topology: Topology
   /** Everything is declared, once per connection. */
   readonly declared: Effect.Effect<void, Unavailable>
+  /** Who waits for deliveries. A server that hangs says nothing, and so would they until the heartbeat fails: they are told sooner. */
+  readonly waiting: Set<Arriving<never>["fail"]>
 }
 
 /** For who reads the change feed. */
@@ -86,6 +88,7 @@ const make = Effect.fnUntraced(function* (options: RabbitMqOptions, onLog: OnLog
 })
 
 const connect = Effect.fnUntraced(function* (options: RabbitMqOptions) {
+  const waiting = new Set<Arriving<never>["fail"]>()
   const connection = yield* openConnection(options)
   const guard = yield* makeGuard({
     dependency: "broker",
@@ -93,11 +96,18 @@ const connect = Effect.fnUntraced(function* (options: RabbitMqOptions) {
     concurrencyMax: Limits.callsUnderWayMax,
     acquireDeadline: Limits.acquireDeadline,
     probe: promise(() => connection.exchangeDeclare({ exchange: "amq.topic", passive: true })),
+    probeDeadline: Limits.probeDeadline,
+    watch: { quietMax: Limits.quietMax, onSilence: (why) => Effect.sync(() => tellAll(waiting, why)) },
     toFailure
   })
   const topology = makeTopology(options.prefix ?? "holdfast")
-  return { options, connection, guard, topology, declared: yield* makeDeclared(connection, topology) } satisfies Rabbit
+  const declared = yield* makeDeclared(connection, topology)
+  return { options, connection, guard, topology, declared, waiting } satisfies Rabbit
 })
+
+const tellAll = (waiting: Rabbit["waiting"], why: Unavailable) => {
+  for (const fail of waiting) fail(why)
+}
 
 const openConnection = Effect.fnUntraced(function* (options: RabbitMqOptions) {
   const runFork = Effect.runForkWith(yield* Effect.context())
@@ -325,6 +335,10 @@ const openConsumer = Effect.fnUntraced(function* <A>(rabbit: Rabbit, countMax: n
   }
   channel.once("close", () => fail(unavailable("connection_lost", "the channel was closed")))
   channel.once("basic.cancel", () => fail(unavailable("connection_lost", "the server took the queue away")))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => rabbit.waiting.add(fail)),
+    () => Effect.sync(() => rabbit.waiting.delete(fail))
+  )
   const offer = (arrival: A) => {
     if (!Queue.offerUnsafe(arrived, arrival)) fail(unavailable("refused", "the server sends more than was asked for"))
   }
