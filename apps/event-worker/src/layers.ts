@@ -13,6 +13,7 @@ import { makeAdapters } from "@holdfast/process/Adapters"
 import { Settings } from "@holdfast/process/Config"
 import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
+import { keepRunning } from "@holdfast/resilience/KeepRunning"
 import * as WebhookHttp from "@holdfast/webhook/WebhookHttp"
 import { Effect, Layer } from "effect"
 import { readRules, readWebhooks } from "./files.ts"
@@ -41,7 +42,9 @@ const work = (only: ReadonlyArray<Part>) =>
   Layer.effectDiscard(
     Effect.gen(function* () {
       const { rulesFile } = yield* Settings
-      yield* Effect.forkScoped(runParts(only, yield* readRules(rulesFile)))
+      const rules = yield* readRules(rulesFile)
+      // Each by itself, so that one that dies is told, started again and takes no other along.
+      for (const part of only) yield* Effect.forkScoped(keepRunning(part, runParts([part], rules)))
     })
   ).pipe(Layer.provide(Layer.mergeAll(core, read, webhooks, adapters.workerBroker, adapters.cache)))
 

@@ -73,12 +73,9 @@ describe("a kept process", () => {
     Effect.gen(function* () {
       const keeper = yield* kept()
       const first = yield* running(keeper)
-      const both: Array<boolean> = []
-      yield* keeper.replace(
-        calmly,
-        Effect.sync(() => both.push(isRunning(first)))
-      )
-      assert.deepStrictEqual(both, [true])
+      const hasLeft = yield* keeper.replace(calmly)
+      assert.isTrue((yield* ask(keeper.url)) > 0)
+      yield* hasLeft
       assert.isFalse(isRunning(first))
       const { phase, pid, restarts } = yield* keeper.state
       assert.deepStrictEqual([phase, restarts, pid === first], ["ready", 0, false])
@@ -92,7 +89,7 @@ describe("a kept process", () => {
     Effect.gen(function* () {
       const keeper = yield* kept("once")
       const first = yield* running(keeper)
-      const { sentence } = yield* Effect.flip(keeper.replace(calmly, Effect.void))
+      const { sentence } = yield* Effect.flip(keeper.replace(calmly))
       assert.include(sentence, "it ended with exit code 78")
       assert.include(sentence, "HOLDFAST_THING is not valid.")
       const { phase, pid } = yield* keeper.state
@@ -110,13 +107,20 @@ describe("a kept process", () => {
     })
   )
 
-  it.live("is replaced when it hangs", () =>
+  it.live("is replaced when it hangs, stopped or busy for ever, and who waits meanwhile is answered by the next", () =>
     Effect.gen(function* () {
-      const keeper = yield* kept()
-      const first = yield* running(keeper)
-      signalOne(first, "SIGSTOP")
-      yield* eventually(keeper.state, ({ phase, restarts }) => restarts === 1 && phase === "ready")
-      assert.isFalse(isRunning(first))
+      const keepers = yield* Effect.all([kept(), kept("busy")], { concurrency: 2 })
+      const hung = keepers.map(
+        Effect.fnUntraced(function* (keeper, index) {
+          const first = yield* running(keeper)
+          signalOne(first, index === 0 ? "SIGSTOP" : "SIGUSR2")
+          const second = yield* ask(keeper.url)
+          assert.isFalse(isRunning(first))
+          const { detail, pid } = yield* keeper.state
+          assert.deepStrictEqual([detail, pid], ["it hung: it was running and did not answer", second])
+        })
+      )
+      yield* Effect.all(hung, { concurrency: 2 })
     })
   )
 

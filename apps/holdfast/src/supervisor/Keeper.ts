@@ -54,10 +54,10 @@ export interface Keeper<R extends Running> {
   readonly hold: (why: string, action: (running: R) => Effect.Effect<void>) => Effect.Effect<void>
   readonly release: (action: (running: R) => Effect.Effect<void>) => Effect.Effect<void>
   /**
-   * Starts another beside it, and once that is ready hands over and sends the former away. Refused, with everything as it was, when the
-   * other does not become ready.
+   * Starts another beside it, and succeeds once that is ready and has taken over; the answer is to be waited for until the former has
+   * left. Refused, with everything as it was, when the other does not become ready.
    */
-  readonly replace: (how: Replacing<R>, onReady: Effect.Effect<void>) => Effect.Effect<void, Refusal>
+  readonly replace: (how: Replacing<R>) => Effect.Effect<Effect.Effect<void>, Refusal>
   readonly stop: Effect.Effect<void>
 }
 
@@ -94,7 +94,7 @@ export const keep = Effect.fnUntraced(function* <R extends Running>(plan: Plan<R
     firstReady: Deferred.await(kept.firstReady),
     hold: (why, action) => hold(kept, why, action),
     release: (action) => release(kept, action),
-    replace: (how, onReady) => kept.replacing.withPermit(replace(kept, how, onReady)),
+    replace: (how) => kept.replacing.withPermit(replace(kept, how)),
     stop
   } satisfies Keeper<R>
 })
@@ -115,7 +115,7 @@ interface Kept<R extends Running> {
 /** A running copy that takes over, and where to say whom it took over from. */
 interface Succession<R> {
   readonly by: R
-  readonly from: Deferred.Deferred<R | undefined>
+  readonly from: Deferred.Deferred<R>
 }
 
 const enter = <R extends Running>(kept: Kept<R>, change: Partial<KeptState>) =>
@@ -186,17 +186,16 @@ const succeedBy = <R extends Running>(kept: Kept<R>, former: R, { by, from }: Su
     return { why: "it was replaced", successor: by }
   }).pipe(Effect.uninterruptible)
 
-const replace = <R extends Running>(kept: Kept<R>, how: Replacing<R>, onReady: Effect.Effect<void>) =>
+const replace = <R extends Running>(kept: Kept<R>, how: Replacing<R>) =>
   Effect.gen(function* () {
     const { detail, phase } = yield* Ref.get(kept.state)
     if (phase !== "ready") return yield* refuse(`${kept.plan.name} is ${phase}${detail === null ? "" : `: ${detail}`}`)
     const successor = yield* startBeside(kept)
     yield* Effect.onError(judge(kept, how, successor), () => dismiss(kept, successor, successor.kill))
-    yield* onReady
-    const from = yield* Deferred.make<R | undefined>()
+    const from = yield* Deferred.make<R>()
     yield* Queue.offer(kept.successors, { by: successor, from })
     const former = yield* Deferred.await(from)
-    if (former !== undefined) yield* dismiss(kept, former, how.leave(former))
+    return Fiber.join(yield* Effect.forkDetach(dismiss(kept, former, how.leave(former)), { startImmediately: true }))
   })
 
 const startBeside = <R extends Running>(kept: Kept<R>) =>

@@ -1,7 +1,7 @@
 // The rolling restart of a running desk: one copy after the other is replaced, the next one only when the former's successor is ready and
-// has taken over. It goes on by itself, whoever asked for it, and stops at the first successor that does not become ready: everything
-// else is then as it was.
-import { Effect, Fiber, Ref, Schema } from "effect"
+// has taken over; those that leave finish what they have meanwhile. It goes on by itself, whoever asked for it, and stops at the first
+// successor that does not become ready: everything else is then as it was.
+import { Effect, Fiber, FiberSet, Ref, Schema } from "effect"
 import type { RunningChild } from "./ChildProcess.ts"
 import type { Replacing } from "./Keeper.ts"
 import type { Copy } from "./Processes.ts"
@@ -50,23 +50,31 @@ const unknown = (copies: ReadonlyArray<Copy>, process: string | null): string =>
   `There is no process ${process}: choose among ${[...new Set(copies.map((one) => one.process))].join(", ")}.`
 
 const replaceAll = (chosen: ReadonlyArray<Copy>, progress: Ref.Ref<RestartProgress>) =>
-  Effect.forEach(chosen, (copy) => replaceOne(copy, progress), { discard: true }).pipe(
-    Effect.catch(({ sentence }) => Ref.update(progress, (now) => ({ ...now, failure: sentence }))),
+  Effect.gen(function* () {
+    const leaving = yield* FiberSet.make<void>()
+    const turns = Effect.forEach(chosen, (copy) => replaceOne(copy, progress, leaving), { discard: true })
+    yield* Effect.catch(turns, ({ sentence }) => Ref.update(progress, (now) => ({ ...now, failure: sentence })))
+    yield* FiberSet.awaitEmpty(leaving)
+  }).pipe(
+    Effect.scoped,
     Effect.tapCause((cause) => Effect.logError("the rolling restart broke off", cause)),
     Effect.ensuring(Ref.update(progress, (now) => ({ ...now, underWay: false })))
   )
 
 const how: Replacing<RunningChild> = { whyNotReady: (one) => one.whyNotReady, leave: (one) => one.leave }
 
-const replaceOne = ({ keeper, name }: Copy, progress: Ref.Ref<RestartProgress>) => {
+const replaceOne = Effect.fnUntraced(function* (
+  { keeper, name }: Copy,
+  progress: Ref.Ref<RestartProgress>,
+  leaving: FiberSet.FiberSet<void>
+) {
   const enter = (phase: typeof StepPhase.Type) =>
     Ref.update(progress, (now) => ({
       ...now,
       steps: now.steps.map((step) => (step.name === name ? { name, phase } : step))
     }))
-  return enter("starting").pipe(
-    Effect.andThen(keeper.replace(how, enter("leaving"))),
-    Effect.andThen(enter("done")),
-    Effect.tapError(() => enter("failed"))
-  )
-}
+  yield* enter("starting")
+  const hasLeft = yield* Effect.tapError(keeper.replace(how), () => enter("failed"))
+  yield* enter("leaving")
+  yield* FiberSet.run(leaving, Effect.andThen(hasLeft, enter("done")))
+})
