@@ -6,6 +6,8 @@ import { ByteSize, Duration } from "effect"
 export const Commands = {
   /** A person gives up soon after this. */
   requestDeadline: Duration.seconds(2),
+  /** gRPC: calls of one connection. More than are admitted, for the client would hold the rest back in silence instead of being told. */
+  grpcStreamsMax: 512,
   poolAcquireDeadline: Duration.millis(250),
   statementDeadline: Duration.seconds(1),
   lockDeadline: Duration.millis(500),
@@ -71,6 +73,16 @@ export const Breaker = {
   probeDeadline: Duration.seconds(1),
   /** A server of which nothing was heard for this long is asked, so that an idle process notices an outage, too. */
   quietMax: Duration.seconds(1)
+} as const
+
+/** Retries of what a living dependency failed: a storm of them must not double its load. */
+export const RetryBudget = {
+  /** Per call: the tenth that Google's clients allow themselves. Retries. */
+  ratio: 0.1,
+  /** So that a process with few calls may retry, too; no server notices them. Retries a second. */
+  perSecond: 10,
+  /** What may be saved up: ten seconds of the floor. Retries. */
+  burst: 100
 } as const
 
 /** Relay: how much is positioned and published at a time, and how soon it looks again. */
@@ -303,8 +315,11 @@ export const Files = {
   openUploadsMax: 4096,
   uploadLifetime: Duration.hours(24),
   metadataBytesMax: ByteSize.kibibytes(4),
-  connectionsMax: 512,
-  connectionsPerPrincipalMax: 16,
+  /** Beyond this a transfer is refused at once. Transfers. */
+  transfersMax: 512,
+  transfersPerPrincipalMax: 16,
+  /** The server's own bound: room besides for those that are refused, and for health checks. */
+  socketsMax: 1024,
   /** Beyond what people's lines carry, below what would starve the desk on the same machine. Bytes a second. */
   bytesPerSecondMax: ByteSize.mebibytes(400),
   bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
@@ -526,7 +541,9 @@ export const Drill = {
   /** Of each fault when all are drilled, and of the long outage at the end. */
   shortLength: Duration.seconds(30),
   quickLength: Duration.seconds(8),
-  quickOutageLength: Duration.seconds(30),
+  /** Requests a second that one process of clients can make without being what is measured, and its subscribers. */
+  loadMax: 2000,
+  feeds: 7,
   /** The first moments of a fault, in which it is discovered. */
   onset: Duration.seconds(3),
   /** Longest wait of a write while the fault is discovered: a command's own deadline and the way there. */

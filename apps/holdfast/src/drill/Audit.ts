@@ -266,7 +266,7 @@ const auditFeeds = Effect.fnUntraced(function* (core: Ask, ledger: LedgerReader,
 })
 
 /** What this subscriber may read, said a second time and in other words than the gateway's: that is what makes it a check. */
-const permittedWhere = ({ customerId, ticketId }: FeedTerms) => ({
+export const permittedWhere = ({ customerId, ticketId }: FeedTerms) => ({
   text: `stream_type = 'ticket' AND ($1::uuid IS NULL OR stream_id = $1::uuid)
     AND ($2::text IS NULL OR (visibility ->> 'audience' = 'public' AND visibility ->> 'requesterId' = $2::text))`,
   parameters: [ticketId ?? null, customerId ?? null]

@@ -22,13 +22,13 @@ interface FeedState {
   lastPosition: number
   cuts: number
   resyncs: number
-  state: "live" | "stale" | "cut"
+  state: "new" | "live" | "stale" | "cut"
   heardMs: number
 }
 
 export const startFeed = (world: World, terms: FeedTerms, actor: Actor): Feed => {
   const { tally } = world
-  const state: FeedState = { cursor: terms.after, lastPosition: 0, cuts: 0, resyncs: 0, state: "cut", heardMs: 0 }
+  const state: FeedState = { cursor: terms.after, lastPosition: 0, cuts: 0, resyncs: 0, state: "new", heardMs: 0 }
   let stopped = false
   world.ledger.feed(terms)
   const comeBack = () => {
@@ -65,7 +65,9 @@ export const startFeed = (world: World, terms: FeedTerms, actor: Actor): Feed =>
   }
 }
 
+/** One that was never there has not been lost. */
 const sampleFeed = ({ tally }: World, { state }: FeedState) => {
+  if (state === "new") return
   const outcome = { live: "live", stale: "cached", cut: "failed" } as const
   const nowMs = tally.nowMs()
   const error = state === "cut" ? "not connected" : ""
