@@ -21,7 +21,7 @@ const name = "file-gateway"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { allowedOrigins, dataDir, filePort, host } = yield* Settings
+    const { allowedOrigins, dataDir, diskReserveBytes, filePort, host } = yield* Settings
     const key = yield* downloadKey
     const routes = Layer.mergeAll(
       TusServer.layer({ allowedOrigins }),
@@ -37,11 +37,11 @@ export const layer = Layer.unwrap(
       prepare
     })
     const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
-    return Layer.merge(server, sweeping).pipe(Layer.provide(services(dataDir)))
+    return Layer.merge(server, sweeping).pipe(Layer.provide(services(dataDir, diskReserveBytes)))
   })
 )
 
-const services = (dataDir: string) => {
+const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
   return Uploads.layer(folders.uploads).pipe(
     Layer.provideMerge(
@@ -49,7 +49,7 @@ const services = (dataDir: string) => {
         makeAdapters({ process: name }).identity,
         Journal.layer(folders.journal),
         Transfers.layer(),
-        BlobStoreDisk.layerIntake({ root: folders.quarantine }),
+        BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin }),
         BlobStoreDisk.layerReleased({ root: folders.released })
       )
     )
@@ -58,7 +58,7 @@ const services = (dataDir: string) => {
 
 /** An upload may take hours, but not a minute without a byte. */
 const prepare = (server: Server): void => {
-  server.maxConnections = Files.connectionsMax
+  server.maxConnections = Files.socketsMax
   server.setTimeout(Duration.toMillis(Files.idleDeadline))
   server.prependListener("request", (request, response) => {
     if (request.method !== "OPTIONS" || request.url?.startsWith("/files") !== true) return

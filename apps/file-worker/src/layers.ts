@@ -20,7 +20,7 @@ const name = "file-worker"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { dataDir, fileWorkerPort, host } = yield* Settings
+    const { dataDir, diskReserveBytes, fileWorkerPort, host } = yield* Settings
     const folders = foldersIn(dataDir)
     const health = serve(HealthRoutes.layer({ process: name, needs: ["database", "storage"] }), {
       host,
@@ -35,14 +35,14 @@ export const layer = Layer.unwrap(
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))
       })
     )
-    return Layer.merge(health, Layer.provide(work, services(dataDir)))
+    return Layer.merge(health, Layer.provide(work, services(dataDir, diskReserveBytes)))
   })
 )
 
-const services = (dataDir: string) => {
+const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
-  const quarantine = { root: folders.quarantine }
-  const released = { root: folders.released }
+  const quarantine = { root: folders.quarantine, freeBytesMin }
+  const released = { root: folders.released, freeBytesMin }
   const { workerBroker, eventLog, scanner } = makeAdapters({ process: name })
   const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
     Layer.provideMerge(eventLog)

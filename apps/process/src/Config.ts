@@ -1,7 +1,8 @@
 // Everything that an operator may set, read once when a process starts. An empty variable counts as unset. What is wrong is told in
 // one sentence that names the variable and what it should look like, never its value, which may hold a password.
 import { join } from "node:path"
-import { Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
+import { Storage } from "@holdfast/resilience/Limits"
+import { ByteSize, Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
 
 const fitsExample = (example: string) => {
@@ -49,6 +50,11 @@ const all = Config.all({
   /** Unset: the content policy scanner stands in. */
   clamdUrl: optionalUrl("HOLDFAST_CLAMD_URL", "tcp://host:3310"),
   dataDir: Config.withDefault(Config.String("HOLDFAST_DATA_DIR"), ".holdfast"),
+  /** Always left free on the disk of the files, for journal and logs. Given in mebibytes. */
+  diskReserveBytes: Config.option(Config.Int("HOLDFAST_DISK_RESERVE_MIB")).pipe(
+    Config.map(Option.match({ onNone: () => Storage.freeBytesMin, onSome: ByteSize.mebibytes })),
+    Config.map(ByteSize.toNumberUnsafe)
+  ),
   host: Config.withDefault(Config.String("HOLDFAST_HOST"), "127.0.0.1"),
   commandPort: port("HOLDFAST_COMMAND_PORT", 7400),
   grpcPort: port("HOLDFAST_GRPC_PORT", 7401),

@@ -327,6 +327,10 @@ export const Files = {
   writeBatchBytes: ByteSize.kibibytes(512),
   /** No byte for so long on a connection: the client is gone. */
   idleDeadline: Duration.seconds(60),
+  /** A request waits this long for another one of the same upload, which it asks to let go; how often it tries, and the other looks. */
+  lockDeadline: Duration.seconds(30),
+  lockRetryDelay: Duration.millis(50),
+  lockLookInterval: Duration.millis(200),
   journalDelay: Duration.millis(200),
   journalErrorDelayMax: Duration.seconds(5),
   journalBatchMax: 100,

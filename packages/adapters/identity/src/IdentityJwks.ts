@@ -80,7 +80,10 @@ const verifyWith = (
 
 /** In words of ours: nothing of the token, and nothing that helps to forge one. */
 const whyNot = (error: unknown): string => {
-  if (error instanceof errors.JWTExpired) return "the token has expired"
+  if (error instanceof errors.JWTExpired) return "the token has expired; if it was just issued, a clock is wrong"
+  if (error instanceof errors.JWTClaimValidationFailed && error.claim === "nbf") {
+    return "the token is not valid yet; if it was just issued, a clock is wrong"
+  }
   if (error instanceof errors.JWTClaimValidationFailed) return `the token's "${error.claim}" is not right for this desk`
   if (error instanceof errors.JOSEAlgNotAllowed) return "the token's algorithm is not accepted"
   return "the token is not valid"

@@ -26,7 +26,7 @@ const serve = (key: Redacted.Redacted<string>) =>
       LinkNotValid: () => Effect.succeed(refuse(linkNotValid)),
       LinkExpired: () => Effect.succeed(refuse(linkExpired)),
       BlobNotFound: () => Effect.succeed(refuse(notReleased)),
-      TooManyTransfers: () => Effect.succeed(refuse(tooMany)),
+      TooManyTransfers: ({ whose }) => Effect.succeed(refuse(whose === "client" ? tooMany : allBusy)),
       Unavailable: () => Effect.succeed(refuse(storageAway))
     })
   )
@@ -112,7 +112,7 @@ const linkNotValid: Problem = { status: 403, tag: "LinkNotValid", title: "This d
 const linkExpired: Problem = {
   status: 410,
   tag: "LinkExpired",
-  title: "This download link has expired; ask for a new one."
+  title: "This download link has expired; ask for a new one. If a new one is refused too, a clock of the desk is wrong."
 }
 const notReleased: Problem = { status: 404, tag: "FileNotFound", title: "There is no such released file." }
 const notSatisfiable: Problem = { status: 416, tag: "RangeNotSatisfiable", title: "The file ends before this range." }
@@ -122,6 +122,7 @@ const methodNotAllowed: Problem = {
   title: "A download is read with GET or HEAD."
 }
 const tooMany: Problem = { status: 429, tag: "TooManyTransfers", title: "Too many transfers of yours are under way." }
+const allBusy: Problem = { status: 503, tag: "Overloaded", title: "The desk takes no more transfers just now." }
 const storageAway: Problem = { status: 503, tag: "StorageUnavailable", title: "The disk does not answer just now." }
 
 const refuse = (problem: Problem, headers: Readonly<Record<string, string>> = {}) =>

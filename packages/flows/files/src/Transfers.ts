@@ -4,16 +4,22 @@ import type { PrincipalId } from "@holdfast/contracts/Ids"
 import { Files } from "@holdfast/resilience/Limits"
 import { ByteSize, Clock, Context, Effect, Layer, Schema, type Scope } from "effect"
 
-export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("TooManyTransfers", {}) {}
+export class TooManyTransfers extends Schema.TaggedError<TooManyTransfers>()("TooManyTransfers", {
+  /** The client's own, or those of all together. */
+  whose: Schema.Literals(["client", "all"])
+}) {}
 
 export interface TransferLimits {
+  /** Of all clients together. */
+  readonly underWayMax: number
   readonly perPrincipalMax: number
   readonly bytesPerSecondMax: number
   readonly bytesPerSecondPerPrincipalMax: number
 }
 
 export const limitsDefault: TransferLimits = {
-  perPrincipalMax: Files.connectionsPerPrincipalMax,
+  underWayMax: Files.transfersMax,
+  perPrincipalMax: Files.transfersPerPrincipalMax,
   bytesPerSecondMax: ByteSize.toNumberUnsafe(Files.bytesPerSecondMax),
   bytesPerSecondPerPrincipalMax: ByteSize.toNumberUnsafe(Files.bytesPerSecondPerPrincipalMax)
 }
@@ -32,18 +38,22 @@ export const layer = (limits: TransferLimits = limitsDefault) =>
   Layer.sync(Transfers, () => {
     const clients = new Map<PrincipalId, Client>()
     const total = emptyBucket(limits.bytesPerSecondMax)
+    let underWay = 0
     return {
       admit: (principalId) =>
         Effect.acquireRelease(
           Effect.suspend(() => {
             const client = clients.get(principalId) ?? newClient(limits)
-            if (client.underWay >= limits.perPrincipalMax) return Effect.fail(new TooManyTransfers())
+            if (client.underWay >= limits.perPrincipalMax) return Effect.fail(new TooManyTransfers({ whose: "client" }))
+            if (underWay >= limits.underWayMax) return Effect.fail(new TooManyTransfers({ whose: "all" }))
+            underWay++
             client.underWay++
             clients.set(principalId, client)
             return Effect.succeed(client)
           }),
           (client) =>
             Effect.sync(() => {
+              underWay--
               client.underWay--
               if (client.underWay === 0) clients.delete(principalId)
             })

@@ -103,7 +103,7 @@ const handle = (tus: Server, senders: WeakMap<IncomingMessage, Sender>) =>
     Effect.scoped,
     Effect.catchTags({
       Unauthenticated: ({ detail }) => refused({ status: 401, tag: "Unauthenticated", title: detail }),
-      TooManyTransfers: () => refused(tooMany),
+      TooManyTransfers: ({ whose }) => refused(whose === "client" ? tooMany : allBusy),
       Unavailable: () => refused(identityAway)
     })
   )
@@ -117,6 +117,11 @@ const tooMany: Problem = {
   status: 429,
   tag: "TooManyTransfers",
   title: "Too many transfers of yours are under way; wait for one to end."
+}
+const allBusy: Problem = {
+  status: 503,
+  tag: "Overloaded",
+  title: "The desk takes no more transfers just now; what was received is kept. Resume the upload."
 }
 const identityAway: Problem = {
   status: 503,

@@ -6,7 +6,7 @@ import { TestClock } from "effect/testing"
 import { layer, Transfers } from "../src/Transfers.ts"
 
 const [ada, bob] = [PrincipalId.make("ada"), PrincipalId.make("bob")]
-const limits = { perPrincipalMax: 2, bytesPerSecondMax: 1_500, bytesPerSecondPerPrincipalMax: 1_000 }
+const limits = { underWayMax: 5, perPrincipalMax: 2, bytesPerSecondMax: 1_500, bytesPerSecondPerPrincipalMax: 1_000 }
 
 /** How long, in milliseconds, so many pieces of 100 bytes take. */
 const took = (principalId: PrincipalId, pieces: number) =>
@@ -28,6 +28,19 @@ describe("transfers", () => {
           yield* transfers.admit(ada)
           yield* transfers.admit(bob)
           expect(yield* Effect.flip(transfers.admit(ada))).toMatchObject({ _tag: "TooManyTransfers" })
+        })
+      )
+      yield* transfers.admit(ada)
+    }).pipe(Effect.scoped, Effect.provide(layer(limits)))
+  )
+
+  it.effect("admit so many of all clients together, and then nobody until one has ended", () =>
+    Effect.gen(function* () {
+      const transfers = yield* Transfers
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          for (const id of ["a", "b", "c", "d", "e"]) yield* transfers.admit(PrincipalId.make(id))
+          expect(yield* Effect.flip(transfers.admit(ada))).toMatchObject({ _tag: "TooManyTransfers", whose: "all" })
         })
       )
       yield* transfers.admit(ada)

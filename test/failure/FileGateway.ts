@@ -1,0 +1,150 @@
+// The file gateway alone, as a process on a data folder that the test chose, with what a test wants to know of an upload: raw tus requests, so
+// that each answer is seen as the client gets it.
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
+import { join } from "node:path"
+import { PrincipalId } from "@holdfast/contracts/Ids"
+import { createKeySet, issueToken } from "@holdfast/identity/Tokens"
+import { choosePort } from "@holdfast/scripts/Ports"
+import { Duration, Effect, Redacted } from "effect"
+
+const main = join(import.meta.dirname, "../../apps/file-gateway/src/main.ts")
+export const downloadKey = "a key for tests, of more than 32 characters"
+
+export interface Answer {
+  readonly status: number
+  /** What the server says that it has. */
+  readonly offset: number | null
+  readonly tag: string | null
+  readonly title: string | null
+}
+
+export class FileGateway {
+  readonly dataDir: string
+  readonly port: number
+  readonly token: string
+  #child: ChildProcess | undefined
+
+  private constructor(dataDir: string, port: number, token: string) {
+    this.dataDir = dataDir
+    this.port = port
+    this.token = token
+  }
+
+  static readonly make = (dataDir: string, environment: Readonly<Record<string, string>> = {}) =>
+    Effect.acquireRelease(
+      Effect.gen(function* () {
+        const keys = join(dataDir, "keys")
+        yield* createKeySet(keys)
+        const token = yield* issueToken({
+          directory: keys,
+          principal: { id: PrincipalId.make("ada"), role: "agent" },
+          issuer: "holdfast",
+          audience: "holdfast",
+          lifetime: Duration.hours(1)
+        })
+        const port = yield* Effect.promise(() => choosePort(undefined, new Set()))
+        const gateway = new FileGateway(dataDir, port, Redacted.value(token))
+        yield* Effect.promise(() => gateway.start(environment))
+        return gateway
+      }),
+      (gateway) => Effect.promise(() => gateway.kill())
+    )
+
+  get pid(): number {
+    return this.#child?.pid ?? 0
+  }
+
+  get uploadsFolder(): string {
+    return join(this.dataDir, "files", "uploads")
+  }
+
+  async start(environment: Readonly<Record<string, string>> = {}): Promise<void> {
+    const child = spawn(process.execPath, [main], {
+      env: {
+        PATH: process.env.PATH ?? "",
+        HOLDFAST_DATA_DIR: this.dataDir,
+        HOLDFAST_FILE_PORT: String(this.port),
+        HOLDFAST_DOWNLOAD_KEY: downloadKey,
+        HOLDFAST_DISK_RESERVE_MIB: "0",
+        ...environment
+      },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    this.#child = child
+    let said = ""
+    const ready = Promise.withResolvers<void>()
+    const listen = (chunk: Buffer) => {
+      said += chunk.toString()
+      if (said.includes("is ready")) ready.resolve()
+    }
+    child.stdout.on("data", listen)
+    child.stderr.on("data", listen)
+    child.once("exit", () => ready.reject(new Error(`the gateway ended: ${said}`)))
+    await ready.promise
+  }
+
+  /** With -9. */
+  async kill(): Promise<void> {
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    child.kill("SIGKILL")
+    await once(child, "exit")
+  }
+
+  /** The new upload's path, or the refusal. */
+  async create(sizeBytes: number): Promise<{ readonly answer: Answer; readonly path: string }> {
+    const name = Buffer.from("note.txt").toString("base64")
+    const type = Buffer.from("text/plain").toString("base64")
+    const response = await this.#send("POST", "/files/", {
+      "upload-length": String(sizeBytes),
+      "upload-metadata": `filename ${name},filetype ${type}`
+    })
+    return { answer: await answerOf(response), path: response.headers.get("location") ?? "" }
+  }
+
+  /** Sends everything from the offset on. */
+  async patch(path: string, bytes: Buffer, offset: number): Promise<Answer> {
+    const headers = { "upload-offset": String(offset), "content-type": "application/offset+octet-stream" }
+    return answerOf(await this.#send("PATCH", path, headers, bytes.subarray(offset)))
+  }
+
+  async head(path: string): Promise<Answer> {
+    return answerOf(await this.#send("HEAD", path))
+  }
+
+  async get(path: string): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.port}${path}`)
+  }
+
+  /** Asks for the offset and sends the rest, as a client does. */
+  async resume(path: string, bytes: Buffer): Promise<Answer> {
+    const { offset } = await this.head(path)
+    return this.patch(path, bytes, offset ?? 0)
+  }
+
+  #send(
+    method: string,
+    path: string,
+    headers: Readonly<Record<string, string>> = {},
+    body?: Buffer
+  ): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.port}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${this.token}`, "tus-resumable": "1.0.0", ...headers },
+      ...(body === undefined ? {} : { body: new Uint8Array(body) })
+    })
+  }
+}
+
+const answerOf = async (response: Response): Promise<Answer> => {
+  const text = await response.text()
+  const problem = text.startsWith("{") ? JSON.parse(text) : {}
+  const offset = response.headers.get("upload-offset")
+  return {
+    status: response.status,
+    offset: offset === null ? null : Number(offset),
+    tag: problem.type?.split(":").at(-1) ?? null,
+    title: problem.title ?? null
+  }
+}
