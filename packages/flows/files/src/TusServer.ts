@@ -61,6 +61,7 @@ const makeTus = (
   return new ProblemServer({
     path,
     datastore: uploads.store,
+    locker: uploads.locks,
     maxSize: uploadBytesMax,
     relativeLocation: true,
     allowedOrigins: [...allowedOrigins],

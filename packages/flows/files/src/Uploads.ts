@@ -2,6 +2,7 @@
 // the content to the quarantine, writes the journal entry, and only then lets the upload count as done; each step may run again, so a
 // crash between any two ends the same. What was complete before a crash is finished at start, by the sweep, or when its owner asks.
 import { mkdirSync } from "node:fs"
+import { join } from "node:path"
 import { type CorrelationId, FileId, type PrincipalId } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Files } from "@holdfast/resilience/Limits"
@@ -15,6 +16,7 @@ import { Journal } from "./Journal.ts"
 import { tusRefusal } from "./Problem.ts"
 import { Transfers } from "./Transfers.ts"
 import { decodeFacts, readDeclared } from "./UploadMetadata.ts"
+import { UploadLocks } from "./UploadLocks.ts"
 import { UploadStore } from "./UploadStore.ts"
 
 /** Whose request it is, and the trace that it belongs to. */
@@ -28,6 +30,7 @@ export class Uploads extends Context.Service<
   Uploads,
   {
     readonly store: UploadStore
+    readonly locks: UploadLocks
     newId(): FileId
     /** What is kept with a new upload; throws a refusal that the tus library answers with. */
     admit(sender: Sender, upload: Upload): Promise<Record<string, string | null>>
@@ -69,15 +72,16 @@ const makeUploads = Effect.fnUntraced(function* (folder: string) {
   }
   const service = Uploads.of({
     store,
+    locks,
     newId: () => FileId.make(uuidV7Unsafe()),
-    admit: (sender, upload) => runPromise(admit(intake, open, sender, upload)),
+    admit: (sender, upload) => runPromise(admit(intake, open, recount, sender, upload)),
     resume: async (sender, id) => {
       const upload = await store.describe(id)
       if (upload.metadata?.ownerId !== sender.principal.id) throw ERRORS.FILE_NOT_FOUND
       if (upload.offset === upload.size) await finishShared(id)
     },
     finish: finishShared,
-    sweep: sweep(store, open, finishShared)
+    sweep: sweep(store, locks, open, finishShared)
   })
   yield* Effect.promise(() => remember(store, open))
   return service
@@ -95,6 +99,7 @@ const remember = async (store: UploadStore, open: OpenUploads): Promise<void> =>
 const admit = Effect.fn("Uploads.admit")(function* (
   intake: Intake["Service"],
   open: OpenUploads,
+  recount: Effect.Effect<void>,
   { correlationId, principal, traceparent }: Sender,
   upload: Upload
 ) {
@@ -105,13 +110,13 @@ const admit = Effect.fn("Uploads.admit")(function* (
     const title = "The request is not valid; each issue names the field and what is wrong with it."
     return yield* tusRefusal({ status: 400, tag: "ValidationFailed", title, fields: { issues } })
   }
-  const all = [...open.values()]
-  const own = all.filter((one) => one.ownerId === principal.id).length
-  if (own >= Files.openUploadsPerPrincipalMax || all.length >= Files.openUploadsMax) {
+  // Some of them may have been finished by another gateway on this disk.
+  if (isFull(open, principal.id)) yield* recount
+  if (isFull(open, principal.id)) {
     const title = "Too many uploads are under way; finish or delete one, then try again."
     return yield* tusRefusal({ status: 429, tag: "TooManyUploads", title })
   }
-  const promisedBytes = all.reduce((sum, one) => sum + one.sizeBytes, sizeBytes)
+  const promisedBytes = [...open.values()].reduce((sum, one) => sum + one.sizeBytes, sizeBytes)
   yield* Effect.mapError(intake.hasRoomFor(promisedBytes), (error) =>
     error.reason === "refused"
       ? tusRefusal({ status: 507, tag: "StorageFull", title: "There is no room for this upload just now." })
@@ -127,6 +132,12 @@ const admit = Effect.fn("Uploads.admit")(function* (
   return kept
 })
 
+const isFull = (open: OpenUploads, ownerId: PrincipalId): boolean => {
+  const all = [...open.values()]
+  const own = all.filter((one) => one.ownerId === ownerId).length
+  return own >= Files.openUploadsPerPrincipalMax || all.length >= Files.openUploadsMax
+}
+
 interface Finishing {
   readonly intake: Intake["Service"]
   readonly journal: Journal["Service"]
@@ -134,8 +145,17 @@ interface Finishing {
   readonly runPromise: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
 }
 
-const finish = async ({ intake, journal, runPromise, store }: Finishing, id: string): Promise<void> => {
-  if (await store.isDone(id)) return
+/** Another gateway may be finishing the same upload: each step may run twice, and whoever comes too late for one finds it done. */
+const finish = async (finishing: Finishing, id: string): Promise<void> => {
+  if (await finishing.store.isDone(id)) return
+  try {
+    await finishHere(finishing, id)
+  } catch (error) {
+    if (!(await finishing.store.isDone(id))) throw error
+  }
+}
+
+const finishHere = async ({ intake, journal, runPromise, store }: Finishing, id: string): Promise<void> => {
   const upload = await store.getUpload(id)
   // A disk that failed meanwhile may have taken it back.
   if (upload.offset !== upload.size) return
@@ -162,11 +182,18 @@ const finish = async ({ intake, journal, runPromise, store }: Finishing, id: str
 
 const decodeId = Schema.decodeUnknownResult(FileId)
 
-const sweep = (store: UploadStore, open: OpenUploads, finishShared: (id: string) => Promise<void>) =>
+const sweep = (
+  store: UploadStore,
+  locks: UploadLocks,
+  open: OpenUploads,
+  finishShared: (id: string) => Promise<void>
+) =>
   Effect.gen(function* () {
     let removed = yield* swept(async () =>
       store.removeStrays((await store.nowMs()) - Duration.toMillis(Files.uploadLifetime))
     )
+    // A lock is as old as the first request of its upload.
+    yield* swept(async () => locks.sweep((await store.nowMs()) - 2 * Duration.toMillis(Files.uploadLifetime)))
     const described = yield* swept(() => store.list())
     // One that was admitted and then could not be created holds no place for ever.
     const known = new Set<string>(described)
