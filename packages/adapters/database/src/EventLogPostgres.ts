@@ -130,15 +130,21 @@ const awaitTurn = Effect.fnUntraced(function* (config: PgClient.PgClientConfig, 
   const client = yield* dedicatedClient(endedWhenSilent(config)).pipe(
     Effect.mapError(() => sessionLost(role, "unreachable"))
   )
+  // A standby gives locks of its own, which hold nobody else off: such a session is left, for the address may lead elsewhere by now.
   const attempt = provenBy(
-    client<{
-      readonly held: boolean
-    }>`SELECT pg_try_advisory_lock(hashtext('holdfast.lead'), hashtext(${role})) AS held`,
+    client<{ readonly held: boolean; readonly standby: boolean }>`
+      SELECT pg_is_in_recovery() AS standby,
+        pg_try_advisory_lock(hashtext('holdfast.lead'), hashtext(${role})) AS held`,
     role
+  ).pipe(
+    Effect.filterOrFail(
+      ([row]) => row?.standby !== true,
+      () => sessionLost(role, "connection_lost")
+    )
   )
   yield* attempt.pipe(
     Effect.repeat({
-      until: (rows) => rows[0]?.held === true,
+      until: ([row]) => row?.held === true,
       schedule: Schedule.jittered(Schedule.spaced(Leader.retryDelay))
     })
   )

@@ -1,0 +1,214 @@
+// PostgreSQL away in every way that it can be, under a whole desk with people on it: writes are refused in plain words and truthfully,
+// reads go on, uploads are taken, feeds stay, everything heals by itself, and nothing acknowledged is lost or there twice.
+// HOLDFAST_OUTAGE_SECONDS makes each outage longer than the few seconds that a test run has.
+import { readdirSync, readFileSync } from "node:fs"
+import { setTimeout as pause } from "node:timers/promises"
+import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
+import { Duration, Effect } from "effect"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { Crowd } from "./Crowd.ts"
+import { report } from "./Measures.ts"
+import { promote, startStandby } from "./StandbyServer.ts"
+import { assertPromisesKept, startWorld, type World } from "./World.ts"
+
+const outageMs = Number(process.env.HOLDFAST_OUTAGE_SECONDS ?? "2") * 1000
+const flapMs = 1500
+
+let world: World
+
+beforeAll(async () => {
+  world = await startWorld()
+}, 300_000)
+afterAll(async () => {
+  await world?.stop()
+}, 60_000)
+
+/** Begins it, lets people feel it until writes are refused and the time is over, ends it, and asks whether every promise was kept. */
+const outage = async (
+  name: string,
+  begin: () => Promise<unknown> | unknown,
+  end: () => Promise<unknown> | unknown,
+  refuses = true
+): Promise<void> => {
+  const beganMs = performance.now()
+  try {
+    await begin()
+    await pause(outageMs)
+    if (refuses) await somebody("is refused", (tag) => tag !== "accepted", beganMs)
+  } finally {
+    await end()
+  }
+  const endedMs = performance.now()
+  await somebody("is served again", (tag) => tag === "accepted", endedMs)
+  await assertPromisesKept(world)
+  report(world, { name, beganMs, endedMs })
+}
+
+const somebody = (what: string, isRight: (tag: string) => boolean, sinceMs: number) =>
+  expect
+    .poll(() => world.ledger.told.some(({ atMs, tag }) => atMs >= sinceMs && isRight(tag)), {
+      message: `somebody ${what}`,
+      timeout: 40_000,
+      interval: 20
+    })
+    .toBe(true)
+
+const set = (fault: Parameters<World["line"]["set"]>[0]) => () => Effect.runPromise(world.line.set(fault))
+
+describe("PostgreSQL", () => {
+  const signal = (name: NodeJS.Signals) => process.kill(postmaster(), name)
+  const ended = async (name: NodeJS.Signals) => {
+    const gone = world.postgres.ended()
+    signal(name)
+    await gone
+  }
+  const start = () => world.postgres.start()
+
+  it("stopped in order", () => outage("stopped (fast)", () => ended("SIGINT"), start), 60_000)
+
+  it(
+    "stopped at once, without a checkpoint",
+    () => outage("stopped (immediate)", () => ended("SIGQUIT"), start),
+    60_000
+  )
+
+  it("killed: its postmaster", () => outage("postmaster killed", () => ended("SIGKILL"), start), 60_000)
+
+  it("killed: one backend, so that it recovers by itself", async () => {
+    const [backend] = await world.truth.ask<{ pid: number }>(
+      "SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast command-api' LIMIT 1"
+    )
+    const kill = () => process.kill(backend?.pid ?? 0, "SIGKILL")
+    await outage("one backend killed", kill, () => {}, false)
+  }, 60_000)
+
+  it(
+    "hung: its postmaster, while the connections that there are go on",
+    () =>
+      outage(
+        "postmaster hung",
+        () => signal("SIGSTOP"),
+        () => signal("SIGCONT"),
+        false
+      ),
+    60_000
+  )
+
+  it("hung: every process of it, with the sockets open", () => {
+    const all = (name: NodeJS.Signals) => () => {
+      for (const pid of [postmaster(), ...childrenOf(postmaster())]) process.kill(pid, name)
+    }
+    return outage("all processes hung", all("SIGSTOP"), all("SIGCONT"))
+  }, 60_000)
+
+  it("refuses connections", () => outage("refused", set({ _tag: "Refuse" }), set({ _tag: "Pass" })), 60_000)
+
+  it(
+    "is behind a black hole: old connections hear nothing, new ones get no answer at all",
+    () => outage("black hole", world.address.blackHole, world.address.passAgain),
+    60_000
+  )
+
+  it(
+    "does what it is asked, and its answers are lost",
+    () => outage("answers lost", set({ _tag: "LoseAnswers" }), set({ _tag: "Pass" })),
+    60_000
+  )
+
+  it(
+    "is slower by two seconds",
+    () => outage("slow by 2 s", set({ _tag: "Delay", duration: Duration.seconds(2) }), set({ _tag: "Pass" })),
+    60_000
+  )
+
+  it(
+    "flaps",
+    () =>
+      outage(
+        "flapping every 3 s",
+        async () => {
+          for (let round = 0; round < Math.max(2, outageMs / (2 * flapMs)); round++) {
+            await set({ _tag: "Refuse" })()
+            await pause(flapMs)
+            await set({ _tag: "Pass" })()
+            await pause(flapMs)
+          }
+        },
+        () => {},
+        false
+      ),
+    60_000
+  )
+
+  it("has no connection left for the desk", async () => {
+    const crowd = new Crowd(world.postgres)
+    await outage(
+      "out of connections",
+      () => crowd.takeEverything(() => world.truth.ask(endSessionsOfTheDesk)),
+      () => crowd.leave()
+    )
+  }, 60_000)
+})
+
+describe("PostgreSQL with a synchronous standby", () => {
+  let standby: ServerProcess
+
+  beforeAll(async () => {
+    standby = await startStandby(world.postgres, "standby_1")
+  }, 60_000)
+  afterAll(async () => {
+    await standby?.stop()
+  }, 60_000)
+
+  it(
+    "is mistaken for its standby: nothing is written, and once the address is right the desk goes there by itself",
+    () =>
+      outage(
+        "address of a standby",
+        async () => {
+          await world.address.pointTo(standby.plan.port)
+          await world.truth.ask(endSessionsOfTheDesk)
+        },
+        () => world.address.pointTo(world.line.port)
+      ),
+    60_000
+  )
+
+  it(
+    "is cut off with the desk on its side, while the standby takes over: what it cannot hand on it never acknowledges",
+    () =>
+      outage(
+        "failover, old primary alive and then fenced",
+        async () => {
+          await promote(standby)
+          await somebody("is told that nobody knows", (tag) => tag === "OutcomeUnknown", performance.now())
+          await world.ledger.repeatUnknown()
+        },
+        async () => {
+          await world.postgres.kill()
+          await world.address.pointTo(standby.plan.port)
+          world.truth.url = standby.plan.url
+        }
+      ),
+    60_000
+  )
+})
+
+const endSessionsOfTheDesk =
+  "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast %'"
+
+const postmaster = (): number => world.postgres.pid ?? 0
+
+const childrenOf = (parent: number): ReadonlyArray<number> =>
+  readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => parentOf(pid) === parent)
+    .map(Number)
+
+const parentOf = (pid: string): number => {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[1])
+  } catch {
+    return 0
+  }
+}
