@@ -53,7 +53,12 @@ const makeUploads = Effect.fnUntraced(function* (folder: string) {
   const transfers = yield* Transfers
   const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
   mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const locks = new UploadLocks(join(folder, "..", "locks"))
   const open: OpenUploads = new Map()
+  const recount = Effect.promise(async () => {
+    open.clear()
+    await remember(store, open)
+  })
   const store = new UploadStore({
     folder,
     pass: (ownerId, sizeBytes) => runPromise(transfers.pass(ownerId, sizeBytes)),
