@@ -7,6 +7,7 @@ import type { StreamId } from "@holdfast/contracts/Ids"
 import { Parking } from "@holdfast/database/ParkedEvents"
 import { keepRunning, whileAway } from "@holdfast/resilience/KeepRunning"
 import { Consumer as Limits, Parking as ParkingLimits } from "@holdfast/resilience/Limits"
+import { makeRetryBudget, type RetryBudget } from "@holdfast/resilience/RetryBudget"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Effect, FiberSet, Option, Schema, Semaphore, Stream } from "effect"
 import { Broker, type ConsumerGroup, type Delivery } from "./Broker.ts"
@@ -27,9 +28,10 @@ export interface Consumer<R = never> {
 
 export const runConsumer = <R>(consumer: Consumer<R>): Effect.Effect<never, never, R | Broker | Parking> => {
   const metrics = makeConsumerMetrics(consumer.group)
+  const budget = makeRetryBudget(0)
   const name = `consumer ${consumer.group}`
   return Effect.raceFirst(
-    keepRunning(name, Effect.scoped(consumeOnce(consumer, metrics))),
+    keepRunning(name, Effect.scoped(consumeOnce(consumer, metrics, budget))),
     keepRunning(
       `${name}, replaying`,
       Effect.forever(Effect.andThen(replayAll(consumer), Effect.sleep(ParkingLimits.replayDelay)))
@@ -41,13 +43,17 @@ export const runConsumer = <R>(consumer: Consumer<R>): Effect.Effect<never, neve
 type Lanes = Map<StreamId, Array<Delivery>>
 
 /** Until the deliveries break off. */
-const consumeOnce = Effect.fnUntraced(function* <R>(consumer: Consumer<R>, metrics: ConsumerMetrics) {
+const consumeOnce = Effect.fnUntraced(function* <R>(
+  consumer: Consumer<R>,
+  metrics: ConsumerMetrics,
+  budget: RetryBudget
+) {
   const broker = yield* Broker
   const lanes: Lanes = new Map()
   const running = yield* FiberSet.make<void, Unavailable>()
   const turns = yield* Semaphore.make(Limits.streamsAtOnceMax)
   const blocked = yield* makeBlocked(consumer.group)
-  const settle = makeSettle(consumer, metrics, turns)
+  const settle = makeSettle(consumer, metrics, turns, budget)
   const receive = Effect.fnUntraced(function* (delivery: Delivery) {
     yield* blocked.learn(delivery.partition)
     const { streamId } = delivery.envelope

@@ -5,18 +5,20 @@ import { Parking } from "@holdfast/database/ParkedEvents"
 import { deadline } from "@holdfast/resilience/Deadline"
 import { backoff, whileAway } from "@holdfast/resilience/KeepRunning"
 import { Consumer as Limits } from "@holdfast/resilience/Limits"
+import type { RetryBudget } from "@holdfast/resilience/RetryBudget"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Cause, Duration, Effect, Exit, Semaphore, Tracer } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, Semaphore, Tracer } from "effect"
 import type { Consumer, Poison } from "./Consumer.ts"
 import type { ConsumerMetrics } from "./ConsumerMetrics.ts"
 
 export type Settle<R> = (envelope: Envelope) => Effect.Effect<"handled" | "parked", never, R | Parking>
 
 export const makeSettle =
-  <R>(consumer: Consumer<R>, metrics: ConsumerMetrics, turns: Semaphore.Semaphore): Settle<R> =>
+  <R>(consumer: Consumer<R>, metrics: ConsumerMetrics, turns: Semaphore.Semaphore, budget: RetryBudget): Settle<R> =>
   (envelope) =>
     Effect.gen(function* () {
       let failures = 0
+      budget.called(yield* Clock.currentTimeMillis)
       for (let attempt = 0; ; attempt++) {
         // The turn is given back between attempts: an event that waits holds up no other stream.
         const outcome = yield* Semaphore.withPermit(turns, attemptOnce(consumer, envelope))
@@ -27,9 +29,17 @@ export const makeSettle =
         }
         yield* metrics.retried
         if (attempt === 0) yield* Effect.logWarning(`event is tried again: ${outcome.detail}`)
-        yield* Effect.sleep(yield* backoff(attempt, Limits.backoffMin, Limits.backoffMax))
+        yield* Effect.sleep(yield* pauseAfter(outcome, attempt, budget))
       }
     }).pipe(Effect.annotateLogs(annotationsOf(envelope)))
+
+// Beyond the budget an event is not given up, it only waits longer. Where a breaker refused, nothing was sent and nothing counts.
+const pauseAfter = Effect.fnUntraced(function* (outcome: Outcome, attempt: number, budget: RetryBudget) {
+  const wasSent = outcome._tag !== "Away" || outcome.error.reason !== "breaker_open"
+  const isWithin = !wasSent || budget.take(yield* Clock.currentTimeMillis)
+  const min = isWithin ? Limits.backoffMin : Limits.backoffMax
+  return yield* backoff(attempt, min, Limits.backoffMax)
+})
 
 const park = Effect.fnUntraced(function* <R>(
   consumer: Consumer<R>,

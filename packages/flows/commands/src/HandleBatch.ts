@@ -13,6 +13,7 @@ import {
 } from "@holdfast/database/CommandStore"
 import { type Decision, decideCommand } from "@holdfast/domain/Aggregates"
 import { Commands } from "@holdfast/resilience/Limits"
+import type { RetryBudget } from "@holdfast/resilience/RetryBudget"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Cause, Clock, DateTime, Effect, Exit, Option, Result } from "effect"
 import { answerAgain } from "./Idempotency.ts"
@@ -24,14 +25,15 @@ interface Ready {
 }
 
 /** Settles every command but those it gives back, which are to go round again. */
-export const handleBatch = (batch: ReadonlyArray<Pending>) =>
-  Effect.withSpan(run(batch), "Commands.batch", {
+export const handleBatch = (batch: ReadonlyArray<Pending>, budget: RetryBudget) =>
+  Effect.withSpan(run(batch, budget), "Commands.batch", {
     captureStackTrace: false,
     attributes: { commands: batch.length }
   })
 
-const run = Effect.fnUntraced(function* (batch: ReadonlyArray<Pending>) {
+const run = Effect.fnUntraced(function* (batch: ReadonlyArray<Pending>, budget: RetryBudget) {
   const store = yield* CommandStore
+  budget.called(yield* Clock.currentTimeMillis, batch.filter(({ attempts }) => attempts === 0).length)
   const numbers: Numbers = new Map()
   return yield* Effect.gen(function* () {
     const known = yield* load(store, batch.filter(waits))
@@ -40,7 +42,7 @@ const run = Effect.fnUntraced(function* (batch: ReadonlyArray<Pending>) {
     const ready = batch
       .filter(waits)
       .flatMap((pending) => decide(pending, known.get(pending), numbers.get(pending) ?? 0, now))
-    return yield* append(store, ready, numbers)
+    return yield* append(store, ready, numbers, budget)
   }).pipe(
     Effect.catch((unavailable) => Effect.sync(() => refuseAll(batch, unavailable))),
     Effect.tapCause((cause) => Effect.sync(() => settleAll(batch, cause))),
@@ -165,13 +167,15 @@ const toDecided = (
 const append = Effect.fnUntraced(function* (
   store: CommandStore["Service"],
   ready: ReadonlyArray<Ready>,
-  numbers: Numbers
+  numbers: Numbers,
+  budget: RetryBudget
 ) {
   const going = ready.filter(({ pending }) => waits(pending))
   if (going.length === 0) return []
   for (const { pending } of going) pending.phase = "appending"
   const outcomes = yield* keepingNumbers(going, numbers, store.append(going.map(({ decided }) => decided)))
-  return going.flatMap((one, index) => conclude(one, outcomes[index] ?? "refused"))
+  const nowMs = yield* Clock.currentTimeMillis
+  return going.flatMap((one, index) => conclude(one, outcomes[index] ?? "refused", () => budget.take(nowMs)))
 })
 
 /** From the start of an append its numbers count as used, until it is certain of one that it was not written. */
@@ -199,7 +203,11 @@ const isUnwritten = (outcome: AppendOutcome | undefined): boolean =>
   outcome instanceof Unavailable ? !outcome.mayHaveHappened : outcome !== undefined && outcome !== "appended"
 
 /** The command itself when it is to go round again. */
-const conclude = ({ decided, pending }: Ready, outcome: AppendOutcome): ReadonlyArray<Pending> => {
+const conclude = (
+  { decided, pending }: Ready,
+  outcome: AppendOutcome,
+  mayRetry: () => boolean
+): ReadonlyArray<Pending> => {
   if (outcome instanceof Unavailable) return refuseAll([pending], outcome)
   switch (outcome) {
     case "appended":
@@ -213,17 +221,19 @@ const conclude = ({ decided, pending }: Ready, outcome: AppendOutcome): Readonly
       return []
     case "receipt_existed":
     case "version_moved":
-      return again(pending)
+      return again(pending, mayRetry)
   }
 }
 
 /** A ticket that everybody changes at once: nothing was done, and its turn comes soon. */
 const contendedRetryAfterMs = 100
 
-const again = (pending: Pending): ReadonlyArray<Pending> => {
+const again = (pending: Pending, mayRetry: () => boolean): ReadonlyArray<Pending> => {
   if (pending.isSettled) return []
+  // Decided on nothing, it was a question whether it is new: a client that repeats it after an outage is answered in any case.
+  const isRetry = !isOptimistic(pending)
   pending.attempts++
-  if (pending.attempts > Commands.conflictRetriesMax) {
+  if (pending.attempts > Commands.conflictRetriesMax || (isRetry && !mayRetry())) {
     pending.settle(Exit.fail(new WriteUnavailable({ retryAfterMs: contendedRetryAfterMs })))
     return []
   }

@@ -4,6 +4,7 @@ import { OutcomeUnknown, WriteUnavailable } from "@holdfast/contracts/CommandErr
 import { CommandBus, type IssuedCommand } from "@holdfast/contracts/wire/CommandBus"
 import { CommandStore } from "@holdfast/database/CommandStore"
 import { Commands } from "@holdfast/resilience/Limits"
+import { makeRetryBudget } from "@holdfast/resilience/RetryBudget"
 import { Context, Deferred, Effect, Exit, Layer, Tracer } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { makeAdmission } from "./Admission.ts"
@@ -20,12 +21,15 @@ const layerNoLimiter = Layer.effect(
     const admission = yield* makeAdmission
     // A batch belongs to no caller's trace, so its spans are for a collector alone.
     const hasCollector = (yield* Tracer.Tracer) !== Tracer.nativeTracer
+    const budget = makeRetryBudget(0)
     const batcher = yield* makeBatcher<Pending>({
       lanes: Commands.batchesAtOnceMax,
       sizeMax: Commands.batchMax,
       keyOf: (pending) => pending.streamId,
       run: (batch) =>
-        Effect.provideService(handleBatch(batch), CommandStore, store).pipe(Effect.withTracerEnabled(hasCollector))
+        Effect.provideService(handleBatch(batch, budget), CommandStore, store).pipe(
+          Effect.withTracerEnabled(hasCollector)
+        )
     })
 
     const inSpan = Effect.fnUntraced(function* (issued: IssuedCommand, span: Tracer.Span) {

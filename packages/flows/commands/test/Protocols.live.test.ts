@@ -24,7 +24,7 @@ import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
 import { Commands } from "@holdfast/resilience/Limits"
 import { freshPort } from "@holdfast/testkit/TestServers"
-import { ByteSize, Context, Effect, Layer, Redacted, Schema } from "effect"
+import { ByteSize, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { FetchHttpClient, HttpIncomingMessage, HttpRouter } from "effect/http"
 import { RpcClient, RpcSerialization } from "effect/rpc"
 import { SqlClient } from "effect/sql"
@@ -208,6 +208,53 @@ const call = (client: grpc.Client, method: string, request: object, token = agen
 const ticket = { subject: "Printer", body: "It is on fire." }
 
 it.layer(desk, { excludeTestServices: true, timeout: 30_000 })("commands", (it) => {
+  it.effect(
+    "beyond the bound of work under way every protocol refuses at once, says when to come again, and goes on",
+    () =>
+      Effect.gen(function* () {
+        const bus = yield* CommandBus
+        const sql = yield* SqlClient.SqlClient
+        const client = yield* grpcClient
+        const issue = Effect.suspend(() =>
+          bus.execute({
+            principal: { id: PrincipalId.make("automation"), role: "service" },
+            command: { _tag: "OpenTicket", ...ticket },
+            meta: { commandId: newCommandId() },
+            causationId: Option.none()
+          })
+        ).pipe(Effect.ignore, Effect.andThen(Effect.sleep("50 millis")))
+        const overRest = rest("/v1/tickets", ticket, { "idempotency-key": newCommandId() })
+        const overRpc = (protocol: "http" | "ws") =>
+          handMade(protocol, "OpenTicket", { meta: { commandId: newCommandId() }, ...ticket })
+        const overGrpc = call(client, "OpenTicket", { meta: { commandId: newCommandId() }, ...ticket })
+        const until = <A, E, R>(ask: Effect.Effect<A, E, R>, is: (answer: A) => boolean) =>
+          Effect.repeat(ask, { until: is })
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            for (let i = 0; i < Commands.underWayMax + 8; i++) yield* Effect.forkScoped(Effect.forever(issue))
+            const refused = yield* until(overRest, ({ body }) => JSON.stringify(body).includes(":Overloaded"))
+            expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"])
+            for (const protocol of ["http", "ws"] as const) {
+              yield* until(overRpc(protocol), (exit) => JSON.stringify(exit ?? null).includes('"Overloaded"'))
+            }
+            const { error } = yield* until(overGrpc, (answer) =>
+              String(answer.error?.metadata.get("holdfast-problem-bin")[0]).includes(":Overloaded")
+            )
+            expect([error?.code, error?.metadata.get("retry-after")]).toEqual([grpc.status.UNAVAILABLE, ["1"]])
+          })
+        ).pipe((overload) =>
+          sql.withTransaction(
+            sql`SET LOCAL idle_in_transaction_session_timeout = 0`.pipe(
+              Effect.andThen(sql`LOCK TABLE core.aggregate IN ACCESS EXCLUSIVE MODE`),
+              Effect.andThen(overload)
+            )
+          )
+        )
+        const accepted = yield* until(overRest, ({ status }) => status === 200)
+        expect(accepted.body).toMatchObject({ version: 1 })
+      }).pipe(Effect.scoped)
+  )
+
   it.effect("the same command over REST, RPC (HTTP and WebSocket) and gRPC with one commandId happens once", () =>
     Effect.gen(function* () {
       const commandId = newCommandId()

@@ -1,9 +1,10 @@
 // GraphQL over HTTP as a client on the wire meets it: the public audits of the specification, who may ask, and what is refused before it
 // is read.
-import { createServer } from "node:http"
+import { Agent, createServer, request } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Unauthenticated } from "@holdfast/contracts/CommandErrors"
 import { Identity } from "@holdfast/identity/Identity"
+import { Queries } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { fullHistory, principal } from "@holdfast/testkit/History"
 import { Effect, Layer, ManagedRuntime, Redacted } from "effect"
@@ -100,6 +101,34 @@ describe("GraphQL over HTTP", () => {
       (await post(`{"query":"{ me { id } }"}`, { origin })).headers.get("access-control-allow-origin")
     expect(await allowed("https://desk.test")).toBe("https://desk.test")
     expect(await allowed("https://evil.test")).toBeNull()
+  })
+
+  it("refuses at once beyond the bound of requests under way, says when to come again, and answers other paths", async () => {
+    // Each has said that it asks something and then says nothing more.
+    const agentOfMany = new Agent({ maxSockets: Number.POSITIVE_INFINITY })
+    const held = Array.from({ length: Queries.underWayMax }, () => {
+      const asking = request(served.url, {
+        method: "POST",
+        agent: agentOfMany,
+        headers: { ...agent, "content-type": "application/json", "content-length": 100 }
+      })
+      asking.on("error", () => {})
+      asking.flushHeaders()
+      return asking
+    })
+    const question = () => post(`{"query":"{ me { id } }"}`)
+    const until = async (status: number) => {
+      for (;;) {
+        const answer = await question()
+        if (answer.status === status) return answer
+      }
+    }
+    const refused = await until(503)
+    expect(refused.headers.get("retry-after")).toBe("1")
+    expect(await refused.json()).toMatchObject({ errors: [{ extensions: { code: "READ_UNAVAILABLE" } }] })
+    expect(await (await fetch(`${served.base}/health/ready`)).text()).toBe("elsewhere")
+    for (const asking of held) asking.destroy()
+    expect(await (await until(200)).json()).toEqual({ data: { me: { id: "agent" } }, extensions: expect.anything() })
   })
 
   it("leaves every other path to the other listeners", async () => {

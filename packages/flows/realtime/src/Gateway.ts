@@ -32,6 +32,8 @@ import { mayUpgrade, refuseUpgrade } from "./Upgrade.ts"
 export interface GatewayOptions {
   /** Browsers may connect from these origins besides the gateway's own. */
   readonly allowedOrigins: ReadonlyArray<string>
+  /** `Realtime.connectionsMax` unless told. */
+  readonly connectionsMax?: number
 }
 
 export interface GatewayStatus {
@@ -101,7 +103,7 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
       const refusal = mayUpgrade(
         request,
         options.allowedOrigins,
-        open.isDraining || open.connections.size >= Realtime.connectionsMax
+        open.isDraining || open.connections.size >= (options.connectionsMax ?? Realtime.connectionsMax)
       )
       if (refusal !== null) return refuseUpgrade(socket, refusal)
       server.handleUpgrade(request, socket, head, accept)

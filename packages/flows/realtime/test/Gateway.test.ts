@@ -501,6 +501,25 @@ describe("a slow client", () => {
   }
 })
 
+describe("admission", () => {
+  it.live("refuses the socket beyond the bound at once and says when to come again; one that leaves makes room", () =>
+    Effect.gen(function* () {
+      const world = yield* startGateway(new BrokerDouble(), [], { connectionsMax: 2 })
+      const [first] = yield* promise(() => Promise.all([1, 2].map(() => connect(world.url, agent))))
+      const refused = new RawClient(world.url)
+      const answer = yield* Effect.callback<{ readonly status?: number; readonly retryAfter?: string }>((resume) => {
+        refused.socket.once("unexpected-response", (_request, { headers, statusCode }) =>
+          resume(Effect.succeed({ status: statusCode ?? 0, retryAfter: headers["retry-after"] ?? "" }))
+        )
+      })
+      expect(answer).toEqual({ status: 503, retryAfter: "1" })
+      first?.socket.close()
+      yield* Effect.repeat(world.gateway.status, { until: ({ connections }) => connections === 1 })
+      yield* promise(() => connect(world.url, agent))
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("a stop", () => {
   it.live("sends everybody elsewhere with advice, and takes nobody in", () =>
     withGateway((world) =>

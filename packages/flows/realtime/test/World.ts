@@ -51,7 +51,8 @@ export interface World {
 /** Ends with the scope, or earlier by `stop`. */
 export const startGateway = Effect.fnUntraced(function* (
   broker: BrokerDouble,
-  allowedOrigins: ReadonlyArray<string> = []
+  allowedOrigins: ReadonlyArray<string> = [],
+  limits: { readonly connectionsMax?: number } = {}
 ) {
   const server = createServer()
   const listening = yield* Effect.acquireRelease(
@@ -65,7 +66,7 @@ export const startGateway = Effect.fnUntraced(function* (
   )
   const scope = yield* Effect.acquireRelease(Scope.make(), (made, exit) => Scope.close(made, exit))
   const built = yield* Layer.buildWithScope(
-    layer({ allowedOrigins }).pipe(Layer.provide([broker.layer, identity, executor])),
+    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, identity, executor])),
     scope
   )
   const gateway = Context.get(built, Gateway)

@@ -60,7 +60,7 @@ export const layer = (options: GrpcOptions) =>
 
 const serverLimits: grpc.ServerOptions = {
   "grpc.max_receive_message_length": ByteSize.toNumberUnsafe(Commands.requestBytesMax),
-  "grpc.max_concurrent_streams": Commands.underWayMax,
+  "grpc.max_concurrent_streams": Commands.grpcStreamsMax,
   "grpc.max_connection_idle_ms": Duration.toMillis(Http.keepAlive)
 }
 
