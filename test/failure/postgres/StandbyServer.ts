@@ -6,7 +6,7 @@ import { promisify } from "node:util"
 import { requireExecutable } from "@holdfast/scripts/Binaries"
 import { choosePort } from "@holdfast/scripts/Ports"
 import { ServerProcess } from "@holdfast/scripts/ServerProcess"
-import { expect } from "vitest"
+import { until } from "../../flows/Clients.ts"
 import { type Truth, truthAt } from "./Truth.ts"
 
 const run = promisify(execFile)
@@ -38,12 +38,13 @@ export const startStandby = async (primary: ServerProcess, name: string): Promis
 const followed = async (primary: Truth, name: string): Promise<void> => {
   await primary.ask(`ALTER SYSTEM SET synchronous_standby_names = '${name}'`)
   await primary.ask("SELECT pg_reload_conf()")
-  await expect
-    .poll(() => primary.ask("SELECT sync_state FROM pg_stat_replication WHERE application_name = $1", [name]), {
-      timeout: 20_000,
-      interval: 50
-    })
-    .toEqual([{ sync_state: "sync" }])
+  await until(`${name} is synchronous`, async () => {
+    const [row] = await primary.ask<{ s: string }>(
+      "SELECT sync_state AS s FROM pg_stat_replication WHERE application_name = $1",
+      [name]
+    )
+    return row?.s === "sync" ? true : null
+  })
 }
 
 /** It takes writes when this returns. Its own commits wait for nobody, whatever it copied from the one before it. */

@@ -19,7 +19,8 @@ import { fates, type LosingLine, losingLine } from "./LosingLine.ts"
 import { type Truth, truthAt } from "./Truth.ts"
 
 const count = Number(process.env.HOLDFAST_LOST_ANSWERS ?? "300")
-const clientsCount = 24
+/** Most of their time they wait, as they were told to. */
+const clientsCount = Math.min(120, Math.ceil(count / 12))
 /** Below the budget of a principal, however fast the machine is. */
 const commandsPerPrincipalMax = 300
 const main = join(import.meta.dirname, "../../../apps/command-api/src/main.ts")

@@ -36,6 +36,15 @@ it.layer(databases, { excludeTestServices: true })("Database", (it) => {
     })
   )
 
+  it.effect("the server asks after a client that says nothing, and gives up what nobody confirms", () =>
+    Effect.gen(function* () {
+      const settings = select(
+        "SELECT current_setting('tcp_keepalives_idle') AS idle, current_setting('tcp_user_timeout') AS unconfirmed"
+      )
+      expect(yield* Database.use((database) => database.run(settings))).toEqual([{ idle: "5", unconfirmed: "15000" }])
+    })
+  )
+
   it.effect("a statement that takes too long is Unavailable", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(ReadDatabase.use((database) => database.run(select("SELECT pg_sleep(2)"))))

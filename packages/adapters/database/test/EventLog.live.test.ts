@@ -176,4 +176,16 @@ layer(coreForTests, options)("EventLog", (it) => {
       }).pipe(Effect.provide(core))
     })
   )
+
+  it.effect(
+    "is not held up by a leader that hangs with its session open: the server ends it, and another one leads",
+    () =>
+      Effect.gen(function* () {
+        const url = yield* migratedDatabase
+        const hung = yield* startLeader(Redacted.value(url))
+        hung.kill("SIGSTOP")
+        const next = yield* startLeader(Redacted.value(url))
+        assert.isNull(next.exitCode)
+      })
+  )
 })
