@@ -10,7 +10,15 @@ export const deadline =
       Effect.flatMap(Effect.forkDetach(Effect.sleep(duration), { startImmediately: true }), (timer) =>
         Effect.callback<A, E | Cause.TimeoutError>((resume) => {
           work.addObserver(resume)
-          timer.addObserver((exit) => resume(Effect.andThen(exit, Effect.fail(timedOut(duration)))))
+          // Told of its interruption as well, which ends every call that is in time: no error is made for that.
+          timer.addObserver((exit) =>
+            resume(
+              Effect.andThen(
+                exit,
+                Effect.suspend(() => Effect.fail(timedOut(duration)))
+              )
+            )
+          )
           return Effect.void
         }).pipe(
           Effect.ensuring(

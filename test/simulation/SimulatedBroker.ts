@@ -1,0 +1,162 @@
+// The broker adapter's service on the simulated RabbitMQ.
+import type { Broker, ConsumerGroup, Delivery } from "@holdfast/broker/Broker"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position } from "@holdfast/contracts/Ids"
+import { Broker as Limits } from "@holdfast/resilience/Limits"
+import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
+import { Cause, Effect, Option, Queue, type Scope, Stream } from "effect"
+import type { Channel, Item, RabbitModel, Reader } from "./RabbitModel.ts"
+import type { SimulatedProcess } from "./SimulatedProcess.ts"
+import { type Guarded, guarded, type SimulatedServer } from "./SimulatedServer.ts"
+
+const unavailable = (reason: UnavailableReason, detail: string) =>
+  new Unavailable({ dependency: "broker", reason, detail, retryAfterMs: 200 })
+
+export const simulatedBroker = (process: SimulatedProcess, server: SimulatedServer, model: RabbitModel) =>
+  Effect.map(
+    guarded(process, server, {
+      dependency: "broker",
+      deadline: Limits.callDeadline,
+      concurrencyMax: Limits.callsUnderWayMax,
+      acquireDeadline: Limits.acquireDeadline
+    }),
+    (broker): Broker["Service"] => ({
+      publish: (envelopes) => broker.run(publish(process, server, model, envelopes)),
+      consume: (group) => Stream.unwrap(consume(process, server, model, broker, group)),
+      changes: (after) => Stream.unwrap(changes(process, server, model, broker, after))
+    })
+  )
+
+/** The connection may break after some of a batch. */
+const publish = (
+  process: SimulatedProcess,
+  server: SimulatedServer,
+  model: RabbitModel,
+  envelopes: ReadonlyArray<Envelope>
+) =>
+  server.callLong<void>(process, (done) => {
+    const { seed } = process.world
+    const isCut = seed.chance(server.faults.lostAnswer)
+    model.publish(isCut ? envelopes.slice(0, seed.below(envelopes.length + 1)) : envelopes)
+    if (!isCut) return done()
+    process.world.coverage.hit("broker batch torn")
+    server.troubled(process, "torn")
+  })
+
+/** Ends with the scope, with the server, and with the process, each of which the others hear of a moment later. */
+const connected = (
+  process: SimulatedProcess,
+  server: SimulatedServer,
+  atServer: () => void,
+  atClient: () => void
+): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.asVoid(
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const broken = () => {
+          atServer()
+          process.after(server.latencyMs(), atClient)
+        }
+        const gone = () => process.world.after(server.latencyMs(), atServer)
+        server.onLost.add(broken)
+        process.onEnd.add(gone)
+        return { broken, gone }
+      }),
+      ({ broken, gone }) =>
+        Effect.sync(() => {
+          server.onLost.delete(broken)
+          process.onEnd.delete(gone)
+          gone()
+        })
+    )
+  )
+
+const consume = Effect.fnUntraced(function* (
+  process: SimulatedProcess,
+  server: SimulatedServer,
+  model: RabbitModel,
+  broker: Guarded,
+  group: ConsumerGroup
+) {
+  const arrived = yield* Queue.unbounded<Delivery, Unavailable>()
+  const channel: Channel = {
+    process,
+    isOpen: true,
+    deliver: (item, partition) =>
+      Queue.offerUnsafe(arrived, deliveryOf({ process, server, model, group, channel, partition, item }))
+  }
+  yield* connected(
+    process,
+    server,
+    () => model.close(group, channel),
+    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed")))
+  )
+  yield* broker.call(() => {
+    if (channel.isOpen) model.open(group, channel)
+  })
+  return Stream.fromQueue(arrived)
+})
+
+interface Delivering {
+  readonly process: SimulatedProcess
+  readonly server: SimulatedServer
+  readonly model: RabbitModel
+  readonly group: ConsumerGroup
+  readonly channel: Channel
+  readonly partition: number
+  readonly item: Item
+}
+
+/** Acknowledgements are written to a socket: nobody answers them. */
+const deliveryOf = ({ channel, group, item, model, partition, process, server }: Delivering): Delivery => {
+  const tell = (what: () => void) =>
+    Effect.suspend(() => {
+      if (!channel.isOpen) return Effect.fail(unavailable("connection_lost", "the channel was closed"))
+      return Effect.sync(() => process.world.after(server.latencyMs(), what))
+    })
+  return {
+    envelope: item.envelope,
+    redelivered: item.redelivered,
+    partition,
+    ack: tell(() => model.acknowledge(group, channel, partition, item.order)),
+    requeue: tell(() => model.requeue(group, channel, partition, item))
+  }
+}
+
+const changes = Effect.fnUntraced(function* (
+  process: SimulatedProcess,
+  server: SimulatedServer,
+  model: RabbitModel,
+  broker: Guarded,
+  after: Option.Option<Position>
+) {
+  const arrived = yield* Queue.unbounded<Envelope, Unavailable>()
+  let last = Option.getOrNull(after)
+  const take = (envelopes: ReadonlyArray<Envelope>) => {
+    for (const envelope of envelopes) {
+      if (last !== null && envelope.position <= last) continue
+      if (last !== null && envelope.position > last + 1) {
+        process.world.coverage.hit("change feed refused at a gap")
+        const gap = unavailable("refused", `it goes on at ${envelope.position}, not after ${last}`)
+        return void Queue.failCauseUnsafe(arrived, Cause.fail(gap))
+      }
+      last = envelope.position
+      Queue.offerUnsafe(arrived, envelope)
+    }
+  }
+  const reader: Reader = { process, take, next: 0, lastAtMs: 0 }
+  let isOpen = true
+  yield* connected(
+    process,
+    server,
+    () => {
+      isOpen = false
+      model.readers.delete(reader)
+    },
+    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed")))
+  )
+  yield* broker.call(() => {
+    if (isOpen) model.read(reader)
+  })
+  return Stream.fromQueue(arrived)
+})
