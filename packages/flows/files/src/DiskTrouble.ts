@@ -10,10 +10,17 @@ import { tusRefusal } from "./Problem.ts"
 
 export const isMissing = (error: unknown): boolean => codeOf(error) === "ENOENT"
 
-const codeOf = (error: unknown): unknown => (error instanceof Error && "code" in error ? error.code : undefined)
+/** Of the disk itself, or as SQLite tells it, whose numbers have details above their lowest byte. */
+const codeOf = (error: unknown): unknown => {
+  if (!(error instanceof Error)) return undefined
+  if ("errcode" in error && typeof error.errcode === "number") return error.errcode & 0xff
+  return "code" in error ? error.code : undefined
+}
 
-const unwilling = new Set<unknown>(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"])
-const failing = new Set<unknown>(["EIO", "ENXIO", "ENODEV", "ESTALE", "EUCLEAN", "EMFILE", "ENFILE", "ETIMEDOUT"])
+const sqlite = { readOnly: 8, ioError: 10, full: 13, cannotOpen: 14 }
+const unwilling = new Set<unknown>(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", sqlite.full, sqlite.readOnly])
+const broken = ["EIO", "ENXIO", "ENODEV", "ESTALE", "EUCLEAN", "EMFILE", "ENFILE", "ETIMEDOUT"]
+const failing = new Set<unknown>([...broken, sqlite.ioError, sqlite.cannotOpen])
 
 /** The disk is there and takes no writes; it may be read. */
 export const isUnwilling = (error: unknown): boolean => unwilling.has(codeOf(error))

@@ -10,6 +10,7 @@ import { FileId } from "@holdfast/contracts/Ids"
 import { Files } from "@holdfast/resilience/Limits"
 import { ERRORS, type Lock, type Locker, type RequestRelease } from "@tus/server"
 import { Duration, Schema } from "effect"
+import { refusalOfDisk } from "./DiskTrouble.ts"
 
 interface Held {
   readonly file: DatabaseSync
@@ -30,7 +31,8 @@ export class UploadLocks implements Locker {
 
   newLock(id: string): Lock {
     return {
-      lock: (stopSignal, letGo) => this.#lock(id, stopSignal, letGo),
+      lock: (stopSignal, letGo) =>
+        this.#lock(id, stopSignal, letGo).catch((error) => Promise.reject(refusalOfDisk(error))),
       unlock: async () => this.#unlock(id)
     }
   }

@@ -86,14 +86,23 @@ export class UploadStore extends FileStore {
     return writer.sizeBytes
   }
 
-  /** Also after a failure: what did arrive counts, once it is on the disk. */
-  async #flush(id: string, file: FileHandle, toldBytes: number): Promise<void> {
-    const flushed = file.datasync().then(() => file.stat())
+  /**
+   * Also after a failure: what did arrive counts, once it is on the disk. What may be missing goes at once, before another gateway on this
+   * disk can believe it; where nobody remembers what was told, it stays, and is not told until a flush succeeds.
+   */
+  async #flush(id: string, file: FileHandle, toldBytes: number | null): Promise<void> {
+    const flushed = file.datasync().then(
+      () => file.stat(),
+      async (error) => {
+        if (toldBytes !== null) await file.truncate(toldBytes)
+        throw error
+      }
+    )
     try {
       const { size } = await within(this.#flushDeadline, flushed)
       this.#durable.set(id, size)
     } catch (error) {
-      this.#doubted.set(id, toldBytes)
+      if (toldBytes !== null) this.#doubted.set(id, toldBytes)
       throw refusalOfDisk(error)
     } finally {
       // A disk that hangs is not waited for.
@@ -159,7 +168,7 @@ export class UploadStore extends FileStore {
     if (trustedBytes === undefined && this.#durable.get(id) === sizeBytes) return sizeBytes
     const file = await open(this.pathOf(id), "r+")
     if (trustedBytes === undefined) {
-      await this.#flush(id, file, this.#durable.get(id) ?? 0)
+      await this.#flush(id, file, this.#durable.get(id) ?? null)
       return sizeBytes
     }
     this.#running.delete(id)

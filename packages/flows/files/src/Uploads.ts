@@ -15,8 +15,8 @@ import { refusalOfStorage } from "./DiskTrouble.ts"
 import { Journal } from "./Journal.ts"
 import { tusRefusal } from "./Problem.ts"
 import { Transfers } from "./Transfers.ts"
-import { decodeFacts, readDeclared } from "./UploadMetadata.ts"
 import { UploadLocks } from "./UploadLocks.ts"
+import { decodeFacts, readDeclared } from "./UploadMetadata.ts"
 import { UploadStore } from "./UploadStore.ts"
 
 /** Whose request it is, and the trace that it belongs to. */

@@ -1,11 +1,11 @@
 // Locks of uploads between gateways that share a disk: each locker here stands for a process of its own, and one is.
 import { spawn } from "node:child_process"
+import { randomUUIDv7 } from "node:crypto"
 import { once } from "node:events"
 import { mkdtempSync, rmSync } from "node:fs"
 import { readdir, utimes } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { randomUUIDv7 } from "node:crypto"
 import { afterAll, expect, it } from "vitest"
 import { UploadLocks } from "../src/UploadLocks.ts"
 
@@ -57,7 +57,9 @@ it("is free once its holder was killed", async () => {
   const script = `const { UploadLocks } = await import(${JSON.stringify(module)})
     await new UploadLocks(${JSON.stringify(folder)}).newLock("${id}").lock(new AbortController().signal, () => undefined)
     console.log("held"); setInterval(() => undefined, 1000)`
-  const child = spawn(process.execPath, ["--input-type=module", "--eval", script], { stdio: ["ignore", "pipe", "inherit"] })
+  const child = spawn(process.execPath, ["--input-type=module", "--eval", script], {
+    stdio: ["ignore", "pipe", "inherit"]
+  })
   await once(child.stdout, "data")
   const waiting = new UploadLocks(folder).newLock(id)
   const held = waiting.lock(never, nobody)
