@@ -113,7 +113,8 @@ end
 return answer`)
 
 // A server that evicts keys of ours leaves holes that no list and no document shows. So what was evicted when the read models were last
-// filled is kept with them, and another number now makes all of them count as lost. Only policies for all keys take ours: they never expire.
+// filled is kept with them, and another number now makes all of them count as lost; so does a filling whose own note was evicted. Only
+// policies for all keys take ours: they never expire.
 const evicting = `
 local function evicted()
   local said = redis.pcall('INFO', 'memory')
@@ -131,8 +132,8 @@ for i = 6, #ARGV, 2 do redis.call('ZADD', p..'ahead', ARGV[i], ARGV[i]..':'..ARG
 local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'evicted', 'filling')
 local before, since = tonumber(held[1]), held[3]
 local now = evicted()
-if since ~= now then before, since = nil, held[4] or now end
-if not before and not through then
+if since ~= now then before, since = nil, held[4] or (now == 'never' and now) end
+if not since or (not before and not through) then
   redis.call('ZREMRANGEBYRANK', p..'ahead', 0, -(tonumber(ARGV[5]) + 1))
   return 0
 end
