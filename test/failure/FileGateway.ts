@@ -11,6 +11,19 @@ import { Duration, Effect, Redacted } from "effect"
 const main = join(import.meta.dirname, "../../apps/file-gateway/src/main.ts")
 export const downloadKey = "a key for tests, of more than 32 characters"
 
+/** By the keys of this data folder, and by this test's clock. */
+export const tokenFor = (dataDir: string, lifetime: Duration.Duration) =>
+  Effect.map(
+    issueToken({
+      directory: join(dataDir, "keys"),
+      principal: { id: PrincipalId.make("ada"), role: "agent" },
+      issuer: "holdfast",
+      audience: "holdfast",
+      lifetime
+    }),
+    Redacted.value
+  )
+
 export interface Answer {
   readonly status: number
   /** What the server says that it has. */
@@ -22,7 +35,7 @@ export interface Answer {
 export class FileGateway {
   readonly dataDir: string
   readonly port: number
-  readonly token: string
+  token: string
   #child: ChildProcess | undefined
 
   private constructor(dataDir: string, port: number, token: string) {
@@ -34,17 +47,11 @@ export class FileGateway {
   static readonly make = (dataDir: string, environment: Readonly<Record<string, string>> = {}) =>
     Effect.acquireRelease(
       Effect.gen(function* () {
-        const keys = join(dataDir, "keys")
-        yield* createKeySet(keys)
-        const token = yield* issueToken({
-          directory: keys,
-          principal: { id: PrincipalId.make("ada"), role: "agent" },
-          issuer: "holdfast",
-          audience: "holdfast",
-          lifetime: Duration.hours(1)
-        })
+        yield* createKeySet(join(dataDir, "keys"))
+        // Longer than any clock of these tests is off.
+        const token = yield* tokenFor(dataDir, Duration.days(30))
         const port = yield* Effect.promise(() => choosePort(undefined, new Set()))
-        const gateway = new FileGateway(dataDir, port, Redacted.value(token))
+        const gateway = new FileGateway(dataDir, port, token)
         yield* Effect.promise(() => gateway.start(environment))
         return gateway
       }),

@@ -55,7 +55,7 @@ describe("a desk on small disks", () => {
     })
 
   beforeAll(async () => {
-    own = await scoped(makeSmallDisk(900 * mebibyte))
+    own = await scoped(makeSmallDisk(480 * mebibyte))
     files = await scoped(makeSmallDisk(24 * mebibyte))
     const dataDir = join(own.path, "desk")
     await mkdir(dataDir)

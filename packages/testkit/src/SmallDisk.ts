@@ -36,7 +36,11 @@ export const makeSmallDisk = (sizeBytes: number): Effect.Effect<SmallDisk, Means
     const disk: SmallDisk = {
       path,
       kind,
-      fill: (leaveBytes = 0) => Effect.promise(() => fill(ballast, path, leaveBytes)),
+      fill: (leaveBytes = 0) =>
+        Effect.andThen(
+          reserve(ballast, path, leaveBytes),
+          Effect.promise(() => fill(ballast, path, leaveBytes))
+        ),
       free: Effect.promise(() => rm(ballast, { force: true })),
       setReadOnly: (isReadOnly) => Effect.orDie(run("mount", ["-o", `remount,${isReadOnly ? "ro" : "rw"}`, path]))
     }
@@ -79,8 +83,14 @@ const clearAbandoned = Effect.gen(function* () {
   }
 })
 
+/** Most of it without writing it; `fill` does the rest. */
+const reserve = Effect.fnUntraced(function* (ballast: string, path: string, leaveBytes: number) {
+  const bytes = (yield* Effect.promise(() => freeBytes(path))) - leaveBytes - pieces[0]
+  if (bytes > 0) yield* Effect.ignore(run("fallocate", ["-l", String(bytes), ballast]))
+})
+
 // The last is the smallest block that a file system counts in.
-const pieces = [1024 * 1024, 1024]
+const pieces = [1024 * 1024, 1024] as const
 // What was put aside for bookkeeping becomes room once the bytes are on the disk.
 const rounds = 3
 
