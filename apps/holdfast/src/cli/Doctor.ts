@@ -10,6 +10,7 @@ import { dataFolderAt, prepareDataFolder } from "../supervisor/DataFolder.ts"
 import { readDesk } from "../supervisor/DeskFile.ts"
 import { checkPorts } from "../supervisor/Ports.ts"
 import { table } from "../Table.ts"
+import { allPending, sentenceOf } from "./Migrate.ts"
 import { json } from "./Up.ts"
 
 export interface Finding {
@@ -26,7 +27,7 @@ export const doctor = Command.make(
     const settings = yield* readSettings
     const own = yield* Effect.all([checkNode, checkFolder(settings), checkAllPorts(settings)])
     const servers = yield* Effect.forEach(dependencies(settings), checkServer, { concurrency: "unbounded" })
-    const findings = [...own, ...servers]
+    const findings = [...own, ...servers, yield* checkSchema(settings)]
     yield* Console.log(options.json ? JSON.stringify(findings) : findingsTable(findings))
     const wrong = findings.filter(({ well }) => !well)
     if (wrong.length > 0) return yield* refuse(`${wrong.length} of ${findings.length} need attention.`)
@@ -43,10 +44,11 @@ export const findingsTable = (findings: ReadonlyArray<Finding>): string =>
   )
 
 const checkNode = Effect.sync((): Finding => {
-  const major = Number.parseInt(process.versions.node, 10)
-  const told =
-    major >= 24 ? process.version : `${process.version} is too old: start with \`npm start\`, which brings Node 24.`
-  return { what: "Node", well: major >= 24, told }
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number)
+  // Sockets that are handed on need `net.BoundSocket`.
+  const well = major > 24 || (major === 24 && minor >= 19)
+  const told = well ? process.version : `${process.version} is too old: start with \`npm start\`, which brings Node 24.`
+  return { what: "Node", well, told }
 })
 
 const checkFolder = (settings: Settings): Effect.Effect<Finding> =>
@@ -64,6 +66,19 @@ const checkAllPorts = Effect.fnUntraced(function* (settings: Settings) {
     Effect.catch(({ sentence }) => Effect.succeed({ what: "ports", well: false, told: sentence }))
   )
 })
+
+/** Only where there is a database to ask: a desk that brings its own migrates it when it starts. */
+const checkSchema = (settings: Settings): Effect.Effect<Finding> =>
+  allPending(settings).pipe(
+    Effect.map((left) => ({
+      what: "schema",
+      well: left.every(({ waitsFor }) => waitsFor !== null),
+      told: left.length === 0 ? "current" : left.map(sentenceOf).join("\n")
+    })),
+    Effect.catch(({ sentence }) =>
+      Effect.succeed({ what: "schema", well: Option.isNone(settings.databaseUrl), told: sentence })
+    )
+  )
 
 interface Dependency {
   readonly what: string

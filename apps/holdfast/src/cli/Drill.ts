@@ -95,7 +95,7 @@ const findDesk = Effect.fnUntraced(function* (options: Options) {
   const databaseUrl = yield* deskDatabaseUrl(settings)
   const readDatabaseUrl = Option.getOrElse(settings.readDatabaseUrl, () => databaseUrl)
   return {
-    ...{ control, possible, perSecond: options.load, feeds: Limits.feeds },
+    ...{ control, possible, perSecond: options.load, feeds: Limits.feeds, recovery: Limits.recoveryMin },
     auditTarget: { databaseUrl, readDatabaseUrl },
     target: { ...urlsOf(settings), token: (person) => tokens.make(person, Duration.hours(12)) },
     commandLine: `holdfast ${process.argv.slice(2).join(" ")}`,

@@ -1,6 +1,6 @@
 // One drill from its healthy beginning to its audit. It breaks one thing under load, lets it heal, waits until the desk has made up for it, and
 // returns what was measured. However it ends, the fault is healed and every client is gone.
-import { cpus, totalmem } from "node:os"
+import { cpus, loadavg, totalmem } from "node:os"
 import { join } from "node:path"
 import { Drill } from "@holdfast/resilience/Limits"
 import { Clock, Duration, Effect, Fiber, Schedule } from "effect"
@@ -22,6 +22,8 @@ export interface DrillOrder {
   readonly perSecond: number
   readonly feeds: number
   readonly baseline: Duration.Duration
+  /** Watched after the end of the fault, at least. */
+  readonly recovery: Duration.Duration
   /** The desk's control socket. */
   readonly control: string
   readonly target: LoadTarget
@@ -137,13 +139,13 @@ const recover = ({ load, order, tally }: Stage) =>
     const watching = watchDrain(order.auditTarget, load.feeds, { nowMs: tally.nowMs, fromMs }, (step) => {
       drained = { ...drained, ...step }
     })
-    const drain = yield* Effect.forkScoped(Effect.ignore(watching, { log: true }))
+    const drain = yield* Effect.forkScoped(Effect.ignore(watching))
     const works = Effect.sync(() =>
       paths.every(
         (path) => ["reactions", "uploads", "downloads"].includes(path) || tally.firstAnswered(path) !== undefined
       )
     ).pipe(Effect.repeat({ until: (all) => all, schedule: Schedule.spaced("50 millis") }))
-    yield* Effect.all([Effect.sleep(Drill.recoveryMin), works, Fiber.join(drain)], {
+    yield* Effect.all([Effect.sleep(order.recovery), works, Fiber.join(drain)], {
       concurrency: "unbounded",
       discard: true
     }).pipe(Effect.timeoutOption(Drill.recoveryWatch))
@@ -199,12 +201,12 @@ const untilArrived = ({ load, order, tally }: Stage) => {
     Effect.andThen(Effect.scoped(drained)),
     Effect.timeoutOption(Drill.catchUpMax),
     // The audit tells what did not arrive.
-    Effect.ignore({ log: true })
+    Effect.ignore
   )
 }
 
 const machine = (): string =>
-  `${cpus().length} x ${cpus()[0]?.model.trim() ?? "processor"}, ${Math.round(totalmem() / 1024 ** 3)} GiB, ${process.platform}, Node ${process.version}`
+  `${cpus().length} x ${cpus()[0]?.model.trim() ?? "processor"}, ${Math.round(totalmem() / 1024 ** 3)} GiB, ${process.platform}, Node ${process.version}, load average ${loadavg()[1]?.toFixed(1)}`
 
 const showEachSecond = ({ ledger, memory, order, tally }: Stage) =>
   Effect.gen(function* () {

@@ -1,15 +1,20 @@
 // Brings both sides of the database to this version's schema before any process starts, and says in one sentence why it could not.
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
-import { migrate, type Side } from "@holdfast/migrations/Migrate"
+import { migrate, pending, type Side } from "@holdfast/migrations/Migrate"
 import { Duration, Effect, Redacted } from "effect"
-import { SqlError } from "effect/sql"
+import { type SqlClient, SqlError } from "effect/sql"
 import { refuse } from "../Refusal.ts"
 
 /** The names of the migrations that were run now. */
-export const migrateSide = (side: Side, url: Redacted.Redacted<string>) => {
+export const migrateSide = (side: Side, url: Redacted.Redacted<string>) => onSide(side, url, migrate(side))
+
+/** What is still to be run; changes nothing. */
+export const pendingOfSide = (side: Side, url: Redacted.Redacted<string>) => onSide(side, url, pending(side))
+
+const onSide = <A, E>(side: Side, url: Redacted.Redacted<string>, work: Effect.Effect<A, E, SqlClient.SqlClient>) => {
   const failed = (cause: unknown) => refuse(migrationSentence(side, url, describe(cause)))
   const client = ClientPostgres.layer({ url, applicationName: "holdfast-migrate", statementDeadline: Duration.zero })
-  return migrate(side).pipe(
+  return work.pipe(
     Effect.provide(client),
     Effect.mapError(failed),
     Effect.catchDefect((defect) => Effect.fail(failed(defect)))

@@ -82,6 +82,9 @@ export const impossible = (all: ReadonlyArray<PossibleOutage>, dependency: strin
   if (faults.length > 0) {
     return `${dependency} cannot be made to ${fault} here, only to ${faults.join(", ")}: start the desk with \`holdfast up --drillable\` for more.`
   }
+  if (all.some(({ means }) => means === "proxy")) {
+    return `This desk runs no ${dependency} and is told of none; what can be broken here is ${known.join(", ")}.`
+  }
   return `${dependency} cannot be broken from here, only ${known.join(", ")}: start the desk with \`holdfast up --drillable\`, which puts a proxy in front of every server that it is told of.`
 }
 
