@@ -144,7 +144,8 @@ const verdictOf = (reply: Reply | NoReply): Verdict => {
   const { data, errors, extensions } = body.success
   if (errors === undefined) return { status: "answered", data, freshness: extensions?.freshness ?? null }
   const [{ extensions: told, message }] = errors
-  const code = codes.find((known) => known === told?.code) ?? "INTERNAL"
+  // A document that the schema does not know has no code of its own.
+  const code = codes.find((known) => known === told?.code) ?? (reply.status === 400 ? "BAD_USER_INPUT" : "INTERNAL")
   if (passing.has(code)) return again(code, message, told?.retryAfterMs ?? reply.retryAfterMs)
   return failed(code, message)
 }
