@@ -1,8 +1,12 @@
-// What each dependency is doing and since when. Guards report here; `/health/ready` and the status page read it.
-import { Clock, Context, DateTime, Effect, Layer, Ref } from "effect"
+// What each dependency is doing and since when. Guards report here; `/health/ready` and the status page read it. A dependency with
+// several guards in one process, such as two folders on a disk, is as well as the worst of them says.
+import { Clock, Context, DateTime, Effect, Layer } from "effect"
 import type { FailureDomain } from "./FailureDomain.ts"
 
-/** up: calls succeed. degraded: some calls fail, or the breaker is probing. down: the breaker is open. */
+/**
+ * up: it answers. degraded: it answers, and something failed within the last `Breaker.windowAge`, or nothing was answered since
+ * something failed. down: a breaker is open, or has closed less than its longest rest ago.
+ */
 export type DependencyState = "up" | "degraded" | "down"
 
 export interface DependencyHealth {
@@ -17,25 +21,42 @@ export interface DependencyHealth {
 export class Health extends Context.Service<
   Health,
   {
-    /** Repeating the state keeps `since`. */
-    report(dependency: FailureDomain, state: DependencyState, detail: string | null): Effect.Effect<void>
+    /** Repeating the state keeps `since`. Whoever is one of several who know the dependency says who. */
+    report(
+      dependency: FailureDomain,
+      state: DependencyState,
+      detail: string | null,
+      reporter?: symbol
+    ): Effect.Effect<void>
     readonly all: Effect.Effect<ReadonlyArray<DependencyHealth>>
   }
 >()("@holdfast/resilience/Health") {
-  static readonly layer = Layer.effect(
-    this,
-    Effect.map(Ref.make<ReadonlyMap<FailureDomain, DependencyHealth>>(new Map()), (known) =>
-      Health.of({
-        report: Effect.fnUntraced(function* (dependency, state, detail) {
-          const now = DateTime.makeUnsafe(yield* Clock.currentTimeMillis)
-          yield* Ref.update(known, (all) => {
-            const before = all.get(dependency)
-            const since = before?.state === state ? before.since : DateTime.toUtc(now)
-            return new Map(all).set(dependency, { dependency, state, since, detail })
-          })
-        }),
-        all: Effect.map(Ref.get(known), (all) => [...all.values()])
-      })
-    )
-  )
+  static readonly layer = Layer.sync(this, () => {
+    const known = new Map<FailureDomain, Known>()
+    return Health.of({
+      report: Effect.fnUntraced(function* (dependency, state, detail, reporter = anybody) {
+        const now = DateTime.makeUnsafe(yield* Clock.currentTimeMillis)
+        const before = known.get(dependency)
+        const reports = new Map(before?.reports).set(reporter, { state, detail })
+        const worst = worstOf(reports) ?? { state, detail }
+        const since = before?.told.state === worst.state ? before.told.since : DateTime.toUtc(now)
+        known.set(dependency, { reports, told: { dependency, ...worst, since } })
+      }),
+      all: Effect.sync(() => [...known.values()].map(({ told }) => told))
+    })
+  })
 }
+
+const anybody = Symbol("anybody")
+
+type Report = Pick<DependencyHealth, "state" | "detail">
+
+interface Known {
+  readonly reports: ReadonlyMap<symbol, Report>
+  readonly told: DependencyHealth
+}
+
+const rank = { up: 0, degraded: 1, down: 2 } as const
+
+const worstOf = (reports: ReadonlyMap<symbol, Report>): Report | undefined =>
+  [...reports.values()].sort((a, b) => rank[b.state] - rank[a.state])[0]

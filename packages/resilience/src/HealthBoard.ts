@@ -83,8 +83,9 @@ export const makeHealthBoard = Effect.fnUntraced(function* (dependency: FailureD
 /** Only changes are told. */
 const makeSay = Effect.fnUntraced(function* (dependency: FailureDomain) {
   const health = yield* Health
+  const reporter = Symbol(dependency)
   let known: DependencyState = "up"
-  yield* health.report(dependency, known, null)
+  yield* health.report(dependency, known, null, reporter)
   const say = (state: DependencyState, detail: string | null) =>
     Effect.suspend(() => {
       if (known === state) return Effect.void
@@ -92,7 +93,7 @@ const makeSay = Effect.fnUntraced(function* (dependency: FailureDomain) {
       const told = Effect.annotateLogs({ dependency, detail: detail ?? "" })
       const log =
         state === "down" ? Effect.logWarning(`${dependency} is down`) : Effect.logInfo(`${dependency} is ${state}`)
-      return Effect.andThen(health.report(dependency, state, detail), told(log))
+      return Effect.andThen(health.report(dependency, state, detail, reporter), told(log))
     })
   return { known: () => known, say }
 })

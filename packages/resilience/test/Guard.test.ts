@@ -332,6 +332,22 @@ describe("health", () => {
     })
   )
 
+  guarded("of a dependency with two guards is the worse of what they see, since it became so", () =>
+    Effect.gen(function* () {
+      const [first, second] = [yield* setUp(), yield* setUp()]
+      yield* Ref.set(first.alive, false)
+      for (const _ of times(5)) yield* first.reasonOf(broken)
+      expect(yield* first.health).toBe("down")
+      yield* second.reasonOf(broken)
+      yield* second.call(Effect.void)
+      yield* TestClock.adjust("1 minute")
+      expect(yield* first.health).toBe("down")
+      yield* Ref.set(first.alive, true)
+      yield* TestClock.adjust("5 seconds")
+      expect(yield* first.health).toBe("up")
+    })
+  )
+
   guarded("stays down though a call that was sent before the opening succeeds", () =>
     Effect.gen(function* () {
       const { alive, guard, health, timeOut } = yield* setUp()

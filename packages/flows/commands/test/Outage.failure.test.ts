@@ -102,6 +102,12 @@ for (const { fault, name } of faults) {
       // Only a ticket that may have been opened keeps its number.
       const unknown = tags.filter((tag) => tag === "OutcomeUnknown").length
       expect(after.number).toBeLessThanOrEqual((before.number ?? 0) + unknown + 1)
+      // Nothing is left of the outage that the next ones would trip over: dead connections, or numbers that are missing.
+      const next = yield* Effect.all(
+        Array.from({ length: 40 }, () => open(newId())),
+        { concurrency: "unbounded" }
+      )
+      expect(new Set(next.map(({ number }) => number)).size).toBe(40)
     }).pipe(Effect.provide(desk))
   )
 }
