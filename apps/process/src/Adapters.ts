@@ -17,6 +17,7 @@ import * as ScannerClamAv from "@holdfast/scanner/ScannerClamAv"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
 import { type Duration, Effect, Layer, Option } from "effect"
 import { databaseUrl, type ProcessSettings, readDatabaseUrl, Settings } from "./Config.ts"
+import { requireSchema, sessionName } from "./Schema.ts"
 
 export interface AdapterOptions {
   /** The process, as servers show it among their connections. */
@@ -46,19 +47,21 @@ export const makeAdapters = (options: AdapterOptions) => {
 }
 
 const clientOptions = ({ process, statementDeadline }: AdapterOptions) => ({
-  applicationName: `holdfast ${process}`,
+  applicationName: sessionName(process),
   ...(statementDeadline === undefined ? {} : { statementDeadline })
 })
 
 const database = (options: AdapterOptions) =>
-  Database.layer.pipe(
+  Layer.effectDiscard(requireSchema("core", Database)).pipe(
+    Layer.provideMerge(Database.layer),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(databaseUrl, (url) => ClientPostgres.layer({ ...clientOptions(options), url })))
     )
   )
 
 const readDatabase = (options: AdapterOptions) =>
-  ReadDatabase.layer.pipe(
+  Layer.effectDiscard(requireSchema("read", ReadDatabase)).pipe(
+    Layer.provideMerge(ReadDatabase.layer),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(readDatabaseUrl, (url) => ClientPostgres.layerRead({ ...clientOptions(options), url })))
     )

@@ -17,7 +17,9 @@ const url = (example: string) =>
 const urls = (example: string) => {
   const fits = fitsExample(example)
   const expected = `a URL like ${example}, or several with commas between them`
-  return Schema.String.check(Schema.makeFilter((value: string) => value.split(",").every(fits), { expected }))
+  return Schema.String.check(
+    Schema.makeFilter((value: string) => value.split(/,(?=amqps?:)/).every(fits), { expected })
+  )
 }
 const optionalUrl = (name: string, example: string) => Config.option(Config.schema(url(example), name))
 const optionalSecretUrl = (name: string, example: string) =>

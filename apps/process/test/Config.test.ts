@@ -43,6 +43,16 @@ it.effect("lists are split, and an empty variable counts as unset", () =>
   })
 )
 
+it.effect("the nodes of a cluster are several URLs", () =>
+  Effect.gen(function* () {
+    const nodes = "amqp://u:a,b@one:5672/desk,amqp://u:a,b@two:5672/desk"
+    const settings = yield* read({ HOLDFAST_RABBITMQ_URL: nodes })
+    expect(Option.map(settings.rabbitmqUrl, Redacted.value)).toEqual(Option.some(nodes))
+    const error = yield* refusal({ HOLDFAST_RABBITMQ_URL: "amqp://one:5672,http://two" })
+    expect(error.message).toContain("or several with commas between them")
+  })
+)
+
 describe("what is wrong", () => {
   it.effect.each([
     ["HOLDFAST_DATABASE_URL", "mysql://root:hunter2@db/desk", "postgres://user:password@host:5432/name"],
