@@ -76,7 +76,7 @@ describe("PostgreSQL", () => {
 
   it("killed: one backend, so that it recovers by itself", async () => {
     const [backend] = await world.truth.ask<{ pid: number }>(
-      "SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast command-api' LIMIT 1"
+      "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'holdfast command-api %' LIMIT 1"
     )
     const kill = () => process.kill(backend?.pid ?? 0, "SIGKILL")
     await outage("one backend killed", kill, () => {}, false)
