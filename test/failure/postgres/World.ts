@@ -1,10 +1,13 @@
 // A whole desk on servers of its own, and people who use it all the time: writers with a ledger of what each was told, readers of hot
 // tickets, two open feeds, and somebody who uploads. A test breaks PostgreSQL under them and then asks whether every promise was kept.
+import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { PrincipalId } from "@holdfast/contracts/Ids"
+import { issueToken } from "@holdfast/identity/Tokens"
 import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
 import { type Stack, serverVariables, startStack } from "@holdfast/scripts/Stack"
 import { type FaultProxy, faultProxy } from "@holdfast/testkit/Faults"
-import { Effect, Exit, Scope } from "effect"
+import { Duration, Effect, Exit, Redacted, Scope } from "effect"
 import { expect } from "vitest"
 import { upload } from "../../flows/Clients.ts"
 import { type Desk, startDesk } from "../../flows/Desk.ts"
@@ -73,7 +76,7 @@ const startParts = async (whenOver: (end: () => Promise<unknown>) => void) => {
   whenOver(address.stop)
   const desk = await startDesk("servers", { environment: serversOf(stack, address) })
   whenOver(desk.stop)
-  const agent = await desk.token("agent", "ada", "Ada Agent")
+  const agent = await tokenOf(desk, "ada")
   const ledger = new Ledger(desk, agent)
   const writers = await Promise.all(Array.from({ length: writersCount }, (_, index) => newWriter(desk, ledger, index)))
   const truth = truthAt(postgres.plan.url)
@@ -89,8 +92,16 @@ const serversOf = ({ environment }: Stack, { port }: VirtualAddress) => ({
   HOLDFAST_REDIS_URL: environment[serverVariables.redis] ?? ""
 })
 
+/** By the desk's own key, without a process for each. */
+const tokenOf = async (desk: Desk, id: string): Promise<string> => {
+  const directory = join(desk.dataDir, "keys")
+  const principal = { id: PrincipalId.make(id), role: "agent" } as const
+  const claims = { directory, principal, issuer: "holdfast", audience: "holdfast", lifetime: Duration.hours(1) }
+  return Redacted.value(await Effect.runPromise(issueToken(claims)))
+}
+
 const newWriter = async (desk: Desk, ledger: Ledger, index: number): Promise<Writer> => {
-  const token = await desk.token("agent", `writer-${index}`)
+  const token = await tokenOf(desk, `writer-${index}`)
   return { token, ticket: await ledger.openTicket(token) }
 }
 

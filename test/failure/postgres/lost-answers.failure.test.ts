@@ -19,6 +19,7 @@ import { fates, type LosingLine, losingLine } from "./LosingLine.ts"
 import { type Truth, truthAt } from "./Truth.ts"
 
 const count = Number(process.env.HOLDFAST_LOST_ANSWERS ?? "300")
+const hookDeadlineMs = 300_000
 /** Most of their time they wait, as they were told to. */
 const clientsCount = Math.min(120, Math.ceil(count / 12))
 /** Below the budget of a principal, however fast the machine is. */
@@ -69,7 +70,7 @@ beforeAll(async () => {
   child.once("exit", () => ready.reject(new Error(`the process ended before it was ready:\n${text}`)))
   await ready.promise
   line = { losing, edge: await forgetfulEdge(port), truth: truthAt(url), folder, child, output: () => text }
-}, 60_000)
+}, hookDeadlineMs)
 
 afterAll(async () => {
   const exited = once(line.child, "exit")
@@ -79,7 +80,7 @@ afterAll(async () => {
   await line.losing.stop()
   await rm(line.folder, { recursive: true, force: true })
   await Effect.runPromise(Scope.close(scope, Exit.void))
-}, 60_000)
+}, hookDeadlineMs)
 
 interface Case {
   readonly commandId: string
@@ -154,7 +155,7 @@ const untilTold = async (one: Case, path: string, payload: unknown, authorizatio
     const answer = await send(one.commandId, path, payload, authorization)
     one.told.push(answer.tag)
     one.replayed = answer.replayed
-    if (answer.retryAfterMs > 0) await pause(answer.retryAfterMs)
+    await pause(answer.retryAfterMs)
   }
 }
 
@@ -166,7 +167,8 @@ const send = async (commandId: string, path: string, payload: unknown, authoriza
       body: JSON.stringify(payload)
     })
     const body: unknown = await response.json()
-    return { tag: response.status === 200 ? "accepted" : tagOf(body), ...detailsOf(body) }
+    const retryAfterMs = Number(response.headers.get("retry-after") ?? "0") * 1000
+    return { tag: response.status === 200 ? "accepted" : tagOf(body), replayed: isReplayed(body), retryAfterMs }
   } catch {
     return { tag: "no answer", replayed: false, retryAfterMs: 0 }
   }
@@ -175,13 +177,8 @@ const send = async (commandId: string, path: string, payload: unknown, authoriza
 const tagOf = (body: unknown): string =>
   typeof body === "object" && body !== null && "type" in body ? (String(body.type).split(":").at(-1) ?? "") : "?"
 
-const detailsOf = (body: unknown) => {
-  const known = typeof body === "object" && body !== null ? body : {}
-  return {
-    replayed: "replayed" in known && known.replayed === true,
-    retryAfterMs: "retryAfterMs" in known ? Number(known.retryAfterMs) : 0
-  }
-}
+const isReplayed = (body: unknown): boolean =>
+  typeof body === "object" && body !== null && "replayed" in body && body.replayed === true
 
 const tokenOf = async (id: string): Promise<string> => {
   const token = await Effect.runPromise(
