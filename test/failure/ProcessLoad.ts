@@ -2,6 +2,7 @@
 // refused or broken request is counted; and patient ones, which repeat the same command until they know. What each was told is kept, to be
 // compared with what the desk holds afterwards.
 import { randomBytes, randomUUIDv7 } from "node:crypto"
+import { setTimeout as pause } from "node:timers/promises"
 import { createClient } from "graphql-ws"
 import { WebSocket } from "ws"
 import { query, replyByGrpc, until } from "../flows/Clients.ts"
@@ -21,11 +22,24 @@ export interface Tally {
 export const openTicket = async (desk: Desk, token: string, commandId: string): Promise<Response> =>
   post(`${desk.url.command}/v1/tickets`, token, commandId, { subject: "The lift stands still", body: "On floor two." })
 
-export const reply = (desk: Desk, token: string, ticketId: string, commandId: string): Promise<Response> =>
-  post(`${desk.url.command}/v1/tickets/${ticketId}/replies`, token, commandId, { body: "Still there." })
+export const reply = (
+  desk: Desk,
+  token: string,
+  ticketId: string,
+  commandId: string,
+  signal?: AbortSignal
+): Promise<Response> =>
+  post(`${desk.url.command}/v1/tickets/${ticketId}/replies`, token, commandId, { body: "Still there." }, signal)
 
-const post = (url: string, token: string, commandId: string, body: unknown): Promise<Response> =>
+const post = (
+  url: string,
+  token: string,
+  commandId: string,
+  body: unknown,
+  signal: AbortSignal | null = null
+): Promise<Response> =>
   fetch(url, {
+    signal,
     method: "POST",
     headers: { authorization: `Bearer ${token}`, "content-type": "application/json", "idempotency-key": commandId },
     body: JSON.stringify(body)
@@ -42,6 +56,7 @@ export const keepDoing = (work: Readonly<Record<string, () => Promise<void>>>) =
         tally.done.set(name, (tally.done.get(name) ?? 0) + 1)
       } catch (error) {
         tally.failed.push(`${name}: ${describe(error)}`)
+        await pause(50)
       }
     }
   })

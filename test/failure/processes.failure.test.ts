@@ -120,15 +120,15 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
       await openPatiently(desk, people.customer, id)
       acknowledged.push(id)
     }
-    const stop = keepDoing({ a: patient, b: patient, c: patient, reply: () => replyPatiently() })
     const replyPatiently = async () => {
       const id = randomUUIDv7()
       await until("the reply is acknowledged", async () => {
-        const response = await reply(desk, people.customer, ticketId, id).catch(() => null)
+        const response = await reply(desk, people.customer, ticketId, id, AbortSignal.timeout(3_000)).catch(() => null)
         await response?.body?.cancel()
         return response?.status === 200 ? true : null
       })
     }
+    const stop = keepDoing({ a: patient, b: patient, c: patient, reply: replyPatiently })
     const all = await allReady()
     const hung = all[draw("hung", all.length)]
     process.kill(hung?.pid ?? 0, "SIGSTOP")

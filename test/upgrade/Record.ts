@@ -50,7 +50,7 @@ export const shapeOf = Effect.gen(function* () {
 export const statementsIn = (log: string): ReadonlyArray<string> => {
   const entries = log.split(/\n(?=\d{4}-\d\d-\d\d )/)
   const told = entries.flatMap((entry) => {
-    const [, text = ""] = /LOG: {2}duration: [\d.]+ ms {2}(?:execute [^:]*|statement): ([^]*)$/.exec(entry) ?? []
+    const [, text = ""] = /LOG: {2}duration: [\d.]+ ms {2}(?:execute [^:]*|statement): ([\s\S]*)$/.exec(entry) ?? []
     const statement = text.replaceAll(/\s+/g, " ").trim()
     return /\b(core|read)\./.test(statement) && /\$\d/.test(statement) ? [statement] : []
   })
