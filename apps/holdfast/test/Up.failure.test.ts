@@ -103,6 +103,31 @@ describe("holdfast up", { timeout: 240_000 }, () => {
     assert.notStrictEqual((await stateOf("postgresql"))?.pid, before?.pid)
   })
 
+  it("restarts a process that has one copy with no refused request", async () => {
+    const ready: Ready = JSON.parse((await started[0]?.firstLine) ?? "")
+    const before = await stateOf("command-api")
+    let isOver = false
+    const asking = (async () => {
+      const answers: Array<number> = []
+      while (!isOver) answers.push((await openTicket(ready, randomUUID())).status)
+      return answers
+    })()
+    const restarted = await holdfast(environment, "restart", "command-api").ended
+    isOver = true
+    assert.deepStrictEqual([...new Set(await asking)], [200])
+    assert.strictEqual(restarted.code, 0)
+    assert.include(restarted.stdout, "command-api: replaced")
+    const after = await stateOf("command-api")
+    assert.deepStrictEqual([after?.phase, after?.restarts], ["ready", before?.restarts])
+    assert.notStrictEqual(after?.pid, before?.pid)
+  })
+
+  it("says which processes can be restarted", async () => {
+    const { code, stderr } = await holdfast(environment, "restart", "command-apt").ended
+    assert.strictEqual(code, 1)
+    assert.include(stderr, "command-api, query-api")
+  })
+
   it("answers `status` for every process", async () => {
     await until(async () => (await holdfast(environment, "status", "--json").ended).code === 0)
   })
