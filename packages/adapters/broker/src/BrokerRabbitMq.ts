@@ -55,7 +55,7 @@ interface Rabbit {
   /** Everything is declared, once per connection. */
   readonly declared: Effect.Effect<void, Unavailable>
   /** Who waits for deliveries. A server that hangs says nothing, and so would they until the heartbeat fails: they are told sooner. */
-  readonly waiting: Set<Arriving<never>["fail"]>
+  readonly waiting: Set<(why: Unavailable) => void>
 }
 
 /** For who reads the change feed. */
@@ -88,7 +88,7 @@ const make = Effect.fnUntraced(function* (options: RabbitMqOptions, onLog: OnLog
 })
 
 const connect = Effect.fnUntraced(function* (options: RabbitMqOptions) {
-  const waiting = new Set<Arriving<never>["fail"]>()
+  const waiting = new Set<(why: Unavailable) => void>()
   const connection = yield* openConnection(options)
   const guard = yield* makeGuard({
     dependency: "broker",
@@ -106,7 +106,7 @@ const connect = Effect.fnUntraced(function* (options: RabbitMqOptions) {
 })
 
 const tellAll = (waiting: Rabbit["waiting"], why: Unavailable) => {
-  for (const fail of waiting) fail(why)
+  for (const tell of waiting) tell(why)
 }
 
 const openConnection = Effect.fnUntraced(function* (options: RabbitMqOptions) {
@@ -124,7 +124,7 @@ const openConnection = Effect.fnUntraced(function* (options: RabbitMqOptions) {
 })
 
 const connectionOptions = (options: RabbitMqOptions) => {
-  const urls = Redacted.value(options.url).split(",")
+  const urls = Redacted.value(options.url).split(/,(?=amqps?:)/)
   return {
     url: urls[0] ?? "",
     ...(urls.length > 1 ? { hosts: urls.map((url) => new URL(url).host) } : {}),
@@ -194,7 +194,8 @@ const exists = (connection: Connection, ask: (channel: Channel) => Promise<unkno
     )
   )
 
-const openChannel = (connection: Connection) =>
+/** Its end is waited for, for a moment, unless it is known that the server does not answer. */
+const openChannel = (connection: Connection, isSilent: () => boolean = () => false) =>
   Effect.acquireRelease(
     promise(async () => {
       const channel = await connection.acquire({ emitErrorsFromChannel: true })
@@ -202,7 +203,11 @@ const openChannel = (connection: Connection) =>
       channel.on("error", () => {})
       return channel
     }),
-    (channel) => closing(() => channel.close())
+    (channel) =>
+      Effect.suspend(() => {
+        const closed = closing(() => channel.close())
+        return isSilent() ? Effect.asVoid(Effect.forkDetach(closed)) : closed
+      })
   )
 
 /** Releases without waiting for a server that does not answer. */
@@ -328,16 +333,21 @@ interface Arriving<A> {
 
 /** A channel to consume on and the queue that its messages come by; the queue fails when the channel is gone. */
 const openConsumer = Effect.fnUntraced(function* <A>(rabbit: Rabbit, countMax: number) {
-  const channel = yield* openChannel(rabbit.connection)
+  let isSilent = false
+  const channel = yield* openChannel(rabbit.connection, () => isSilent)
   const arrived = yield* Queue.bounded<A, Unavailable>(countMax)
   const fail = (error: Unavailable) => {
     Queue.failCauseUnsafe(arrived, Cause.fail(error))
   }
   channel.once("close", () => fail(unavailable("connection_lost", "the channel was closed")))
   channel.once("basic.cancel", () => fail(unavailable("connection_lost", "the server took the queue away")))
+  const tellOfSilence = (why: Unavailable) => {
+    isSilent = true
+    fail(why)
+  }
   yield* Effect.acquireRelease(
-    Effect.sync(() => rabbit.waiting.add(fail)),
-    () => Effect.sync(() => rabbit.waiting.delete(fail))
+    Effect.sync(() => rabbit.waiting.add(tellOfSilence)),
+    () => Effect.sync(() => rabbit.waiting.delete(tellOfSilence))
   )
   const offer = (arrival: A) => {
     if (!Queue.offerUnsafe(arrived, arrival)) fail(unavailable("refused", "the server sends more than was asked for"))

@@ -1,7 +1,8 @@
+import { expect, it } from "@effect/vitest"
 import { Database } from "@holdfast/database/Database"
+import { sequence } from "@holdfast/testkit/Envelopes"
 import { commitPositioned } from "@holdfast/testkit/EventRows"
-import type { Array } from "effect"
-import { Effect, Layer } from "effect"
+import { type Array, Effect, Layer, Option, Stream } from "effect"
 import { Broker } from "../src/Broker.ts"
 import * as BrokerEmbedded from "../src/BrokerEmbedded.ts"
 import { contract, Publishing } from "./BrokerContract.ts"
@@ -40,3 +41,25 @@ const embedded = Layer.effect(
 
 contract("RabbitMQ", rabbitMq)
 contract("embedded", embedded)
+
+it.live("a gap in RabbitMQ's change feed is told once; then its window begins behind the gap", () =>
+  Effect.gen(function* () {
+    const broker = yield* Broker
+    const events = sequence("aaaaaaaa")
+    const publish = (from: number, to: number) => {
+      const some = events.slice(from - 1, to)
+      return isSome(some) ? broker.publish(some) : Effect.void
+    }
+    yield* publish(1, 3)
+    yield* publish(6, 8)
+    const window = (count: number) =>
+      broker.changes(Option.none()).pipe(
+        Stream.map(({ position }) => Number(position)),
+        Stream.take(count),
+        Stream.runCollect
+      )
+    const refusal = yield* Effect.flip(window(4))
+    expect(refusal).toMatchObject({ reason: "refused", detail: "the change feed goes on at 6, not after 3" })
+    expect(yield* window(3)).toEqual([6, 7, 8])
+  }).pipe(Effect.provide(brokerForTests))
+)

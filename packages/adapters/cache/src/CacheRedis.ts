@@ -33,7 +33,7 @@ export const layer = (options: RedisOptions) =>
         deadline: Limits.readDeadline,
         concurrencyMax: Limits.callsUnderWayMax,
         acquireDeadline: Limits.acquireDeadline,
-        probe: Effect.tryPromise(() => client.ping()),
+        probe: Effect.tryPromise({ try: () => client.ping(), catch: (error) => new RedisFailure(error) }),
         watch: { quietMax: Breaker.quietMax },
         toFailure
       })
