@@ -180,7 +180,7 @@ const assertAllKept = async (world: World): Promise<void> => {
 }
 
 const eventuallyEqual = (ask: () => Promise<unknown>, wanted: unknown) =>
-  expect.poll(ask, { timeout: 20_000, interval: 50 }).toEqual(wanted)
+  expect.poll(ask, { timeout: 120_000, interval: 50 }).toEqual(wanted)
 
 const filesNotRegistered = async ({ truth, uploads }: World): Promise<ReadonlyArray<string>> => {
   const rows = await truth.ask<{ id: string }>(

@@ -21,7 +21,7 @@ import { type Truth, truthAt } from "./Truth.ts"
 const count = Number(process.env.HOLDFAST_LOST_ANSWERS ?? "300")
 const hookDeadlineMs = 300_000
 /** Most of their time they wait, as they were told to. */
-const clientsCount = Math.min(120, Math.ceil(count / 12))
+const clientsCount = Math.min(120, Math.ceil(count / 6))
 /** Below the budget of a principal, however fast the machine is. */
 const commandsPerPrincipalMax = 300
 const main = join(import.meta.dirname, "../../../apps/command-api/src/main.ts")
