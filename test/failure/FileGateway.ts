@@ -35,7 +35,7 @@ export interface Answer {
 export class FileGateway {
   readonly dataDir: string
   readonly port: number
-  token: string
+  readonly token: string
   #child: ChildProcess | undefined
 
   private constructor(dataDir: string, port: number, token: string) {
@@ -44,15 +44,20 @@ export class FileGateway {
     this.token = token
   }
 
-  static readonly make = (dataDir: string, environment: Readonly<Record<string, string>> = {}) =>
+  static readonly make = (dataDir: string) =>
+    Effect.gen(function* () {
+      yield* createKeySet(join(dataDir, "keys"))
+      // Longer than any clock of these tests is off.
+      const token = yield* tokenFor(dataDir, Duration.days(30))
+      return yield* FileGateway.on(dataDir, token)
+    })
+
+  /** Another one on a data folder that is in use, with something of its own in its environment. */
+  static readonly on = (dataDir: string, token: string, environment: Readonly<Record<string, string>> = {}) =>
     Effect.acquireRelease(
-      Effect.gen(function* () {
-        yield* createKeySet(join(dataDir, "keys"))
-        // Longer than any clock of these tests is off.
-        const token = yield* tokenFor(dataDir, Duration.days(30))
-        const port = yield* Effect.promise(() => choosePort(undefined, new Set()))
-        const gateway = new FileGateway(dataDir, port, token)
-        yield* Effect.promise(() => gateway.start(environment))
+      Effect.promise(async () => {
+        const gateway = new FileGateway(dataDir, await choosePort(undefined, new Set()), token)
+        await gateway.start(environment)
         return gateway
       }),
       (gateway) => Effect.promise(() => gateway.kill())
@@ -100,10 +105,11 @@ export class FileGateway {
   }
 
   /** The new upload's path, or the refusal. */
-  async create(sizeBytes: number): Promise<{ readonly answer: Answer; readonly path: string }> {
+  async create(sizeBytes: number, token = this.token): Promise<{ readonly answer: Answer; readonly path: string }> {
     const name = Buffer.from("note.txt").toString("base64")
     const type = Buffer.from("text/plain").toString("base64")
     const response = await this.#send("POST", "/files/", {
+      authorization: `Bearer ${token}`,
       "upload-length": String(sizeBytes),
       "upload-metadata": `filename ${name},filetype ${type}`
     })

@@ -87,7 +87,7 @@ describe("a full disk", () => {
         const { offset } = yield* ask(() => gateway.head(path))
         expect(offset).toBeGreaterThanOrEqual(mebibyte)
         expect(yield* ask(() => kept(gateway, path))).toEqual(bytes.subarray(0, offset ?? 0))
-        for (let again = 0; again < 5; again++) {
+        for (let again = 0; again < 3; again++) {
           expect(yield* ask(() => gateway.resume(path, bytes))).toMatchObject(full)
           expect(yield* ask(() => gateway.get(link).then((response) => response.text()))).toBe("kept before")
         }
@@ -127,7 +127,7 @@ describe("a full disk", () => {
       const { path } = yield* ask(() => gateway.create(bytes.length))
       expect(yield* ask(() => gateway.patch(path, bytes.subarray(0, 1000), 0))).toMatchObject(done)
       yield* disk.setReadOnly(true)
-      expect(yield* ask(() => gateway.head(path))).toMatchObject({ status: 507, offset: null })
+      expect(yield* ask(() => gateway.head(path))).toMatchObject({ status: 200, offset: 1000 })
       expect(yield* ask(() => gateway.patch(path, bytes, 1000))).toMatchObject(full)
       expect((yield* ask(() => gateway.create(1))).answer).toMatchObject(full)
       expect(yield* ask(() => gateway.get(link).then((response) => response.text()))).toBe("kept before")
@@ -135,7 +135,7 @@ describe("a full disk", () => {
       expect(yield* ask(() => gateway.resume(path, bytes))).toMatchObject({ ...done, offset: bytes.length })
     })
   )
-})
+}, 120_000)
 
 describe("a disk that fails to flush", () => {
   it.live("is believed: no byte counts whose flush failed, and they are sent again once it works", () =>
@@ -202,7 +202,7 @@ describe("a disk that fails to flush", () => {
       expect(yield* hits).toBeGreaterThan(0)
     })
   )
-})
+}, 120_000)
 
 describe("a gateway that is killed with -9", () => {
   it.live("at any byte of an upload has what it acknowledged, and takes the rest", () =>
