@@ -133,10 +133,15 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
     const hung = all[draw("hung", all.length)]
     process.kill(hung?.pid ?? 0, "SIGSTOP")
     const killed = new Set<string>()
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 3; round++) {
       const now = (await copies()).filter(({ name }) => name !== hung?.name)
       const victims = now.filter(({ name }) => draw(`round ${round} ${name}`, 2) === 0)
       for (const { name, pid } of victims) if (kill(pid)) killed.add(name)
+      await until(`round ${round} is over`, async () => {
+        const back = (await copies()).filter(({ name }) => name !== hung?.name)
+        const gone = new Set(victims.map(({ pid }) => pid))
+        return back.length === 11 && back.every(({ phase, pid }) => phase === "ready" && !gone.has(pid)) ? true : null
+      })
     }
     await until("the hung copy was noticed and replaced", async () => {
       const now = (await copies()).find(({ name }) => name === hung?.name)
