@@ -113,19 +113,11 @@ export const uploadPlainly = async (desk: Desk, token: string): Promise<void> =>
   }
 }
 
-export interface Followed {
-  readonly versions: ReadonlyArray<number>
-  /** Connections that could not be made at all. */
-  readonly refused: number
-  readonly resumed: number
-  readonly stop: () => Promise<void>
-}
-
 interface Change {
   readonly ticketChanged: { readonly position: number; readonly streamVersion: number }
 }
 
-/** Follows a ticket and resumes after the last position that it saw, as every client should. */
+/** Follows a ticket and resumes after the last position that it saw, as every client should; counts connections that could not be made. */
 export const follow = (desk: Desk, token: string, ticketId: string, after: number) => {
   const followed = { versions: [] as Array<number>, refused: 0, resumed: 0 }
   const text =

@@ -53,7 +53,7 @@ export const layer = Layer.unwrap(
   })
 )
 
-/** The server listens a moment before the gateway is there, and a moment longer; who comes then is asked to come again. */
+/** The gateway ends before the server does; who asks on a connection that is still open then is asked to come again. */
 const makeUpgrades = () => {
   let handle = (_request: IncomingMessage, socket: Duplex, _head: Buffer): void => refuseUpgrade(socket, 503)
   return {
