@@ -1,6 +1,6 @@
 // The typed client against a real desk through lines that break in every way at every service: commands land once, feeds are exact, uploads
 // resume, and an outbox loses nothing to kill -9.
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -196,14 +196,20 @@ describe("an upload", () => {
 
 const outboxProgram = join(import.meta.dirname, "Outbox.fixture.ts")
 
+const children: Array<ChildProcess> = []
+afterAll(() => {
+  for (const child of children) child.kill("SIGKILL")
+})
+
 /** A child's lines as they come. */
 const childLines = (mode: string, args: ReadonlyArray<string>) => {
   const child = spawn(process.execPath, [outboxProgram, mode, ...args], { stdio: ["ignore", "pipe", "inherit"] })
+  children.push(child)
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
   return { child, lines }
 }
 
-it("an outbox in a folder loses nothing to kill -9 at any moment, does nothing twice, and keeps the order", async () => {
+const outboxOutlivesItsProcess = async () => {
   const { desk, direct, token } = world
   const folder = await mkdtemp(join(tmpdir(), "holdfast-outbox-"))
   const ticketId = await openTicket(direct)
@@ -224,4 +230,11 @@ it("an outbox in a folder loses nothing to kill -9 at any moment, does nothing t
   // A note may have been kept and its line not said: those are the only others.
   expect(ids.filter((id) => kept.includes(id))).toEqual(kept)
   await rm(folder, { recursive: true })
-})
+}
+
+// Each child loads the client anew: seconds on a busy machine.
+it(
+  "an outbox in a folder loses nothing to kill -9 at any moment, does nothing twice, and keeps the order",
+  outboxOutlivesItsProcess,
+  180_000
+)
