@@ -1,4 +1,4 @@
-// The desk as its users see it, for the sample data and the drill: commands over REST, reads over GraphQL. Every call has a deadline, and
+// The desk as its users see it, for the sample data: commands over REST. Every call has a deadline, and
 // an answer of any status is an answer; only silence and garbage are not.
 import type { Role } from "@holdfast/contracts/Principal"
 import { Supervisor } from "@holdfast/resilience/Limits"
@@ -28,13 +28,6 @@ export interface PostedCommand {
 
 export const postCommand = ({ base, commandId, path, payload, token }: PostedCommand): Effect.Effect<Answer> =>
   post(`${base}${path}`, token, payload, { "idempotency-key": commandId })
-
-export const postGraphql = (
-  base: string,
-  token: Redacted.Redacted<string>,
-  query: string,
-  variables: Readonly<Record<string, unknown>>
-): Effect.Effect<Answer> => post(`${base}/graphql`, token, { query, variables }, {})
 
 const post = (
   url: string,

@@ -106,7 +106,7 @@ const note = (n: number) => `command_id = (SELECT note FROM fabricated WHERE n =
 const ticket = (n: number) => `(SELECT id FROM fabricated WHERE n = ${n})`
 
 describe("the audit of a drill", { timeout: 60_000 }, () => {
-  it.effect("finds nothing where nothing is wrong", () =>
+  it.live("finds nothing where nothing is wrong", () =>
     Effect.gen(function* () {
       const found = yield* auditedAfter("")
       assert.deepStrictEqual(wrongs(found), {})
@@ -122,7 +122,7 @@ describe("the audit of a drill", { timeout: 60_000 }, () => {
     })
   )
 
-  it.effect.each<[string, string, Readonly<Record<string, number>>]>([
+  it.live.each<[string, string, Readonly<Record<string, number>>]>([
     [
       "an acknowledged command that is gone",
       `DELETE FROM core.command_receipt WHERE ${note(20)}; DELETE FROM core.event_log WHERE ${note(20)}; UPDATE core.aggregate SET version = 1 WHERE stream_id = ${ticket(20)}; UPDATE read.ticket SET version = 1 WHERE id = ${ticket(20)}; UPDATE core.event_log SET position = position - 1 WHERE position > 40; UPDATE read.projection_state SET position = 45`,

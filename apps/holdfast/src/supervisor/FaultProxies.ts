@@ -3,7 +3,7 @@
 // through them is a few thousand small pieces a second, see decision 0014.
 import { Drill } from "@holdfast/resilience/Limits"
 import { type FaultProxy, type FaultTarget, faultProxy, type Fault as ProxyFault } from "@holdfast/testkit/Faults"
-import { Duration, Effect, Option, Redacted, Schedule, type Scope } from "effect"
+import { Effect, Option, Redacted, Schedule, type Scope } from "effect"
 import type { Settings } from "../Settings.ts"
 import type { Fault } from "./Outage.ts"
 import { pickPrivatePort } from "./Ports.ts"
@@ -103,5 +103,3 @@ const flap = (proxies: ReadonlyArray<FaultProxy>) => {
     return setAll(proxies, away ? proxyFaults.refuse : { _tag: "Pass" })
   }).pipe(Effect.delay(Drill.flapInterval), Effect.repeat(Schedule.forever))
 }
-
-export const flapSeconds = Duration.toSeconds(Drill.flapInterval)
