@@ -80,8 +80,15 @@ export class MatrixWorld {
 
   static async start(): Promise<MatrixWorld> {
     const parts = await startParts()
-    const desk = await startDesk("servers", { environment: parts.environment })
-    return new MatrixWorld(parts, desk, await makeUse(desk, parts.issuer))
+    let desk: Desk | null = null
+    try {
+      desk = await startDesk("servers", { environment: parts.environment })
+      return new MatrixWorld(parts, desk, await makeUse(desk, parts.issuer))
+    } catch (cause) {
+      await desk?.stop()
+      await parts.stop()
+      throw cause
+    }
   }
 
   async set(dependency: Dependency, fault: Fault): Promise<void> {
