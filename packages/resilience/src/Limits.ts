@@ -17,6 +17,14 @@ export const Commands = {
   batchMax: 32,
   /** Batches under way at once: while one waits for its disk flush the next is on its way. Statements. */
   batchesAtOnceMax: 2,
+  /** Commands of a batch that fell apart: it must not take the whole pool. Statements. */
+  singlesAtOnceMax: 3,
+  /** What a refused caller is told to wait. At the bound: a few batches later there is room. */
+  overloadedRetryAfter: Duration.millis(200),
+  /** About as long as whoever holds the ticket, or its lock, has left. */
+  contendedRetryAfter: Duration.millis(100),
+  /** When nothing is known but that it took too long. */
+  awayRetryAfter: Duration.seconds(1),
   /** A version race is decided again on fresh state this many times before it is refused. Attempts. */
   conflictRetriesMax: 3,
   /** Largest payload (a 64 KiB body in JSON escapes) with room to spare. */
@@ -25,7 +33,11 @@ export const Commands = {
   /** Removed by one statement once their time is over: a short lock each. Receipts. */
   receiptSweepMax: 1000,
   receiptSweepInterval: Duration.minutes(10),
-  perPrincipalPerMinuteMax: 1200
+  /** Commands of one person within the window below; twenty a second is no person. */
+  perPrincipalPerMinuteMax: 1200,
+  perPrincipalWindow: Duration.minutes(1),
+  /** How soon the gRPC health service says what `/health/ready` says. */
+  grpcHealthInterval: Duration.seconds(1)
 } as const
 
 /** PostgreSQL. */
@@ -392,6 +404,8 @@ export const Views = {
   volumeEvery: Duration.minutes(1),
   /** A cache that is found empty again and again is filled no more often than this. */
   refillDelayMax: Duration.minutes(5),
+  /** Of the events applied beyond a gap, looked at per batch: a backlog closes its gap in few batches, and none pays for all. Events. */
+  aheadReadMax: 1024,
   /** An empty cache is filled with this many of the newest tickets. */
   warmTicketsMax: 2_000
 } as const

@@ -76,9 +76,6 @@ DELETE FROM core.command_receipt WHERE ctid IN (
   SELECT ctid FROM core.command_receipt WHERE expires_at < now() LIMIT $1::int
 ) RETURNING 1`
 
-/** A batch that fell apart must not take the whole pool. */
-const singlesAtOnce = 3
-
 /** What became of each, or the error by which the server answered the whole statement, which is then rolled back. */
 type Attempt = ReadonlyArray<AppendOutcome> | SqlError.SqlError
 
@@ -144,7 +141,7 @@ export const layer = Layer.effect(
         Effect.flatMap(
           (result): Effect.Effect<ReadonlyArray<AppendOutcome>, Unavailable> =>
             SqlError.isSqlError(result)
-              ? Effect.forEach(batch, one, { concurrency: singlesAtOnce })
+              ? Effect.forEach(batch, one, { concurrency: Commands.singlesAtOnceMax })
               : Effect.succeed(result)
         ),
         Effect.withSpan("CommandStore.append", {}, { captureStackTrace: false })

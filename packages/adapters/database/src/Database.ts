@@ -92,8 +92,7 @@ const refusalsDie = <A, E, R>(
 
 const isOwnError = <E>(error: E): error is Exclude<E, SqlError.SqlError> => !SqlError.isSqlError(error)
 
-/** About as long as whoever holds the lock has left. */
-const contentionRetryAfterMs = 100
+const contentionRetryAfterMs = Duration.toMillis(Commands.contendedRetryAfter)
 
 const contention = ({ dependency }: SideOptions) =>
   new Unavailable({

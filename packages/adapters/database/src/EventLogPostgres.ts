@@ -97,7 +97,7 @@ const makeWakeups = Effect.fnUntraced(function* (config: PgClient.PgClientConfig
     }).pipe(releasedInTime)
   ).pipe(
     Stream.tapError((error) => Effect.logDebug("listening for positions broke off, it is tried again", error)),
-    Stream.retry(Schedule.spaced(Limits.listenRetryDelay)),
+    Stream.retry(Schedule.jittered(Schedule.spaced(Limits.listenRetryDelay))),
     Stream.catchCause((cause) => Stream.fromEffectDrain(Effect.logError("listening for positions ended", cause))),
     Stream.map(() => undefined)
   )

@@ -40,14 +40,13 @@ export const makeAdmission = Effect.gen(function* () {
   return { enter } satisfies Admission
 })
 
-/** A few batches later there is room, and what was under way is settled. */
-const retryAfterMs = 200
+const retryAfterMs = Duration.toMillis(Commands.overloadedRetryAfter)
 
 const withinBudget = (limiter: RateLimiter.RateLimiter, principal: Principal): Effect.Effect<void, RateLimited> => {
   // The desk's own reactions pace themselves, and a backlog of them must drain; they are bounded like everybody by the places.
   if (principal.role === "service") return Effect.void
   return limiter
-    .consume({ key: principal.id, limit: Commands.perPrincipalPerMinuteMax, window: Duration.minutes(1) })
+    .consume({ key: principal.id, limit: Commands.perPrincipalPerMinuteMax, window: Commands.perPrincipalWindow })
     .pipe(Effect.catch((error) => whenLimited(principal, error)))
 }
 
@@ -62,4 +61,4 @@ const whenLimited = (
   return isStaff(principal) ? Effect.void : Effect.fail(new RateLimited({ retryAfterMs: storeAwayRetryAfterMs }))
 }
 
-const storeAwayRetryAfterMs = 1000
+const storeAwayRetryAfterMs = Duration.toMillis(Commands.awayRetryAfter)

@@ -15,7 +15,7 @@ import { type Decision, decideCommand } from "@holdfast/domain/Aggregates"
 import { Commands } from "@holdfast/resilience/Limits"
 import type { RetryBudget } from "@holdfast/resilience/RetryBudget"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { type Cause, Clock, DateTime, Effect, Exit, Option, Result } from "effect"
+import { type Cause, Clock, DateTime, Duration, Effect, Exit, Option, Result } from "effect"
 import { answerAgain } from "./Idempotency.ts"
 import type { Pending } from "./Pending.ts"
 
@@ -226,7 +226,7 @@ const conclude = (
 }
 
 /** A ticket that everybody changes at once: nothing was done, and its turn comes soon. */
-const contendedRetryAfterMs = 100
+const contendedRetryAfterMs = Duration.toMillis(Commands.contendedRetryAfter)
 
 const again = (pending: Pending, mayRetry: () => boolean): ReadonlyArray<Pending> => {
   if (pending.isSettled) return []

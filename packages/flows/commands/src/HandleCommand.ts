@@ -5,7 +5,7 @@ import { CommandBus, type IssuedCommand } from "@holdfast/contracts/wire/Command
 import { CommandStore } from "@holdfast/database/CommandStore"
 import { Commands } from "@holdfast/resilience/Limits"
 import { makeRetryBudget } from "@holdfast/resilience/RetryBudget"
-import { Context, Deferred, Effect, Exit, Layer, Tracer } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Tracer } from "effect"
 import { RateLimiter } from "effect/persistence"
 import { makeAdmission } from "./Admission.ts"
 import { authorize } from "./Authorize.ts"
@@ -76,7 +76,7 @@ const lateAnswer = (pending: Pending) =>
     Effect.suspend(() => Deferred.fail(pending.answer, tooLate(pending)))
   )
 
-const tooLateRetryAfterMs = 1000
+const tooLateRetryAfterMs = Duration.toMillis(Commands.awayRetryAfter)
 
 const tooLate = ({ issued, phase }: Pending) =>
   phase === "appending"

@@ -111,10 +111,8 @@ const tellHealth = (health: HealthImplementation) =>
         for (const service of ["", serviceName]) health.setStatus(service, isDown ? "NOT_SERVING" : "SERVING")
       })
     ),
-    Effect.repeat(Schedule.spaced(healthInterval))
+    Effect.repeat(Schedule.spaced(Commands.grpcHealthInterval))
   )
-
-const healthInterval = Duration.seconds(1)
 
 type Call = grpc.ServerUnaryCall<unknown, CommandAccepted>
 type Respond = grpc.sendUnaryData<CommandAccepted>
