@@ -1,6 +1,6 @@
 // A process from the outside: what it says, how it ends, and its exit code.
 import { type ChildProcess, spawn } from "node:child_process"
-import { createServer } from "node:net"
+import { BoundSocket, createServer } from "node:net"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -99,6 +99,31 @@ describe("starting", () => {
       )
       expect(code).toBe(1)
       expect(child.exitCode).toBeNull()
+    })
+  )
+})
+
+describe("a socket that systemd opened", () => {
+  it.live("is the one that the process listens on", () =>
+    Effect.gen(function* () {
+      const socket = yield* Effect.acquireRelease(
+        Effect.sync(() => new BoundSocket({ host: "127.0.0.1", port: 0 })),
+        (bound) => Effect.sync(() => bound.close())
+      )
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          // As systemd does it: the number of the process is known only once it is there.
+          spawn("sh", ["-c", 'LISTEN_PID=$$ exec "$0" "$1"', process.execPath, fixture], {
+            env: { PATH: process.env.PATH ?? "", LISTEN_FDS: "1", LISTEN_FDNAMES: "http" },
+            stdio: ["ignore", "pipe", "inherit", socket.fd()]
+          })
+        ),
+        (one) => Effect.sync(() => one.kill("SIGKILL"))
+      )
+      yield* says(child, "is ready")
+      const { port } = socket.address()
+      const answer = yield* Effect.promise(() => fetch(`http://127.0.0.1:${port}/health/ready`))
+      expect(answer.status).toBe(200)
     })
   )
 })
