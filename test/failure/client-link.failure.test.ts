@@ -29,5 +29,5 @@ it.live(
       expect(result.upload.resentBytes).toBeLessThanOrEqual(result.cuts * Uploads.chunkBytesStart)
       expect(result.cuts).toBeGreaterThan(0)
     }).pipe(Effect.scoped),
-  180_000
+  300_000
 )

@@ -18,7 +18,7 @@ const scope = Scope.makeUnsafe()
 let world: ClientWorld
 beforeAll(async () => {
   world = await Effect.runPromise(Scope.provide(clientWorld(), scope))
-}, 120_000)
+}, 240_000)
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)), 60_000)
 
 const put = (line: FaultProxy, fault: Fault) => Effect.runPromise(line.set(fault))

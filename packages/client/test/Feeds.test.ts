@@ -1,5 +1,5 @@
 // A feed whatever the gateway does to it: resumed where it was, given afresh when that is gone, and ended only when it cannot go on.
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, onTestFinished, vi } from "@effect/vitest"
 import type { FeedItem, FeedOptions } from "../src/Feeds.ts"
 import { Feeds } from "../src/Limits.ts"
 import { type Script, testGateway } from "./Gateway.ts"
@@ -180,6 +180,26 @@ describe("a feed", () => {
       `ended ${code}`
     )
     expect(items.at(-1)).toBe(`ended ${code}`)
+  })
+
+  it("leaves a line on which nobody answers any more", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] })
+    onTestFinished(() => void vi.useRealTimers())
+    let isOver = false
+    const feed = given(
+      { position: 0, isDeaf: (connection) => connection === 1, subscribed: ({ give }, count) => give(count) },
+      "2"
+    ).finally(() => {
+      isOver = true
+    })
+    // In small steps, so that what really is sent arrives within its time.
+    while (!isOver) {
+      await vi.advanceTimersByTimeAsync(20)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const { afters, items } = await feed
+    expect(items).toEqual(["live", "1", "away", "live", "2"])
+    expect(afters).toEqual([0, 1])
   })
 
   it("is let go while its reader is slow, and resumed where it was", async () => {

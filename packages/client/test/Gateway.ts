@@ -30,6 +30,8 @@ export interface Script {
   /** Null: it may; else the code and the reason with which it is turned away. */
   readonly admit?: (connection: number) => readonly [code: number, reason: string] | null
   readonly subscribed: (subscription: Subscribed, count: number) => void
+  /** It stays connected and answers no ping. */
+  readonly isDeaf?: (connection: number) => boolean
   /** Where a snapshot stands. */
   readonly snapshotPosition?: (count: number) => number
 }
@@ -67,7 +69,8 @@ export const testGateway = async (script: Script): Promise<TestGateway> => {
     const send = (message: unknown) => socket.send(JSON.stringify(message))
     socket.on("message", (data) => {
       const message = JSON.parse(String(data))
-      if (message.type === "ping") send({ type: "pong", payload: message.payload })
+      if (message.type === "ping" && script.isDeaf?.(connection) !== true)
+        send({ type: "pong", payload: message.payload })
       if (message.type === "connection_init") {
         const [code, reason] = script.admit?.(connection) ?? [null, ""]
         if (code !== null) return socket.close(code, reason)
