@@ -18,9 +18,10 @@ const codeOf = (error: unknown): unknown => {
 }
 
 const sqlite = { readOnly: 8, ioError: 10, full: 13, cannotOpen: 14 }
-const unwilling = new Set<unknown>(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", sqlite.full, sqlite.readOnly])
+const refusing = ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM"]
+const unwilling = new Set<unknown>([...refusing, sqlite.full, sqlite.readOnly, sqlite.cannotOpen])
 const broken = ["EIO", "ENXIO", "ENODEV", "ESTALE", "EUCLEAN", "EMFILE", "ENFILE", "ETIMEDOUT"]
-const failing = new Set<unknown>([...broken, sqlite.ioError, sqlite.cannotOpen])
+const failing = new Set<unknown>([...broken, sqlite.ioError])
 
 /** The disk is there and takes no writes; it may be read. */
 export const isUnwilling = (error: unknown): boolean => unwilling.has(codeOf(error))
