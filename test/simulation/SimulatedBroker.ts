@@ -48,7 +48,8 @@ const connected = (
   process: SimulatedProcess,
   server: SimulatedServer,
   atServer: () => void,
-  atClient: () => void
+  atClient: () => void,
+  toServer: (arrive: () => void) => void
 ): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(
     Effect.acquireRelease(
@@ -57,7 +58,7 @@ const connected = (
           atServer()
           process.after(server.latencyMs(), atClient)
         }
-        const gone = () => process.world.after(server.latencyMs(), atServer)
+        const gone = () => toServer(atServer)
         server.onLost.add(broken)
         process.onEnd.add(gone)
         return { broken, gone }
@@ -71,6 +72,16 @@ const connected = (
     )
   )
 
+/** What a connection carries to the server arrives in the order in which it was sent. */
+const inOrder = (server: SimulatedServer) => {
+  let lastAtMs = 0
+  return (arrive: () => void): void => {
+    const { nowMs } = server.world
+    lastAtMs = Math.max(lastAtMs, nowMs + server.latencyMs())
+    server.world.after(lastAtMs - nowMs, arrive)
+  }
+}
+
 const consume = Effect.fnUntraced(function* (
   process: SimulatedProcess,
   server: SimulatedServer,
@@ -79,17 +90,19 @@ const consume = Effect.fnUntraced(function* (
   group: ConsumerGroup
 ) {
   const arrived = yield* Queue.unbounded<Delivery, Unavailable>()
+  const toServer = inOrder(server)
   const channel: Channel = {
     process,
     isOpen: true,
     deliver: (item, partition) =>
-      Queue.offerUnsafe(arrived, deliveryOf({ process, server, model, group, channel, partition, item }))
+      Queue.offerUnsafe(arrived, deliveryOf({ toServer, model, group, channel, partition, item }))
   }
   yield* connected(
     process,
     server,
     () => model.close(group, channel),
-    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed")))
+    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed"))),
+    toServer
   )
   yield* broker.call(() => {
     if (channel.isOpen) model.open(group, channel)
@@ -98,8 +111,7 @@ const consume = Effect.fnUntraced(function* (
 })
 
 interface Delivering {
-  readonly process: SimulatedProcess
-  readonly server: SimulatedServer
+  readonly toServer: (arrive: () => void) => void
   readonly model: RabbitModel
   readonly group: ConsumerGroup
   readonly channel: Channel
@@ -108,11 +120,11 @@ interface Delivering {
 }
 
 /** Acknowledgements are written to a socket: nobody answers them. */
-const deliveryOf = ({ channel, group, item, model, partition, process, server }: Delivering): Delivery => {
+const deliveryOf = ({ channel, group, item, model, partition, toServer }: Delivering): Delivery => {
   const tell = (what: () => void) =>
     Effect.suspend(() => {
       if (!channel.isOpen) return Effect.fail(unavailable("connection_lost", "the channel was closed"))
-      return Effect.sync(() => process.world.after(server.latencyMs(), what))
+      return Effect.sync(() => toServer(what))
     })
   return {
     envelope: item.envelope,
@@ -153,7 +165,8 @@ const changes = Effect.fnUntraced(function* (
       isOpen = false
       model.readers.delete(reader)
     },
-    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed")))
+    () => Queue.failCauseUnsafe(arrived, Cause.fail(unavailable("connection_lost", "the channel was closed"))),
+    inOrder(server)
   )
   yield* broker.call(() => {
     if (isOpen) model.read(reader)

@@ -22,7 +22,7 @@ import { Clock, DateTime, Effect, Schema } from "effect"
 import { batched } from "./Batch.ts"
 import { continuing } from "./Missing.ts"
 import { peopleIn } from "./People.ts"
-import { adviceFor } from "./Tend.ts"
+import { adviceFor, GapWatch } from "./Tend.ts"
 
 export const projectViews = Effect.gen(function* () {
   const context = yield* Effect.context<ReadProjection | EventLog>()
@@ -31,17 +31,17 @@ export const projectViews = Effect.gen(function* () {
 })
 
 /** One round: says that the views are current, or passes a gap. */
-export const tendViews = Effect.gen(function* () {
+export const tendViews = Effect.fnUntraced(function* (watch: GapWatch) {
   const projection = yield* ReadProjection
-  const advice = yield* adviceFor(yield* projection.progress)
+  const advice = yield* adviceFor(yield* projection.progress, watch)
   if (advice !== null) yield* projection.save(noChanges, advice)
 })
 
 /** For as long as the process runs. */
-export const keepViewsCurrent = keepRunning(
-  "keeping the views current",
-  Effect.forever(Effect.delay(tendViews, Views.currentEvery))
-)
+export const keepViewsCurrent = Effect.suspend(() => {
+  const watch = new GapWatch()
+  return keepRunning("keeping the views current", Effect.forever(Effect.delay(tendViews(watch), Views.currentEvery)))
+})
 
 /** Applies events of any streams, each stream's in order; repeating any of them changes nothing. */
 export const project = Effect.fn("ProjectViews.project")(function* (envelopes: ReadonlyArray<Envelope>) {

@@ -14,24 +14,25 @@ import { keepRunning } from "@holdfast/resilience/KeepRunning"
 import { Queries, Relay, Views } from "@holdfast/resilience/Limits"
 import { Clock, Duration, Effect, Schema } from "effect"
 import { cacheEvents, fileEntry, noWords, personEntry, ticketEntry } from "./CacheViews.ts"
-import { adviceFor } from "./Tend.ts"
+import { adviceFor, GapWatch } from "./Tend.ts"
 
 /** One round: fills an empty cache; says that a filled one is current, or passes a gap. Which of both it found. */
-export const tendCache = Effect.gen(function* () {
+export const tendCache = Effect.fnUntraced(function* (watch: GapWatch) {
   const cache = yield* Cache
   const progress = yield* cache.progress
   if (progress === null) return yield* Effect.as(warm, "empty" as const)
-  const advice = yield* adviceFor(progress)
+  const advice = yield* adviceFor(progress, watch)
   if (advice !== null) yield* cache.advance(advice)
   return "filled" as const
 })
 
 /** For as long as the process runs; the first round at once. */
 export const keepCacheCurrent = Effect.suspend(() => {
+  const watch = new GapWatch()
   let emptied = 0
   let volumeAtMs = 0
   const round = Effect.gen(function* () {
-    emptied = (yield* tendCache) === "empty" ? emptied + 1 : 0
+    emptied = (yield* tendCache(watch)) === "empty" ? emptied + 1 : 0
     if (emptied > 1) yield* Effect.logWarning(`the cache was emptied ${emptied} times in a row: it is too small`)
     const nowMs = yield* Clock.currentTimeMillis
     if (nowMs - volumeAtMs >= Duration.toMillis(Views.volumeEvery)) {

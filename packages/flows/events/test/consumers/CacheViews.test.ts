@@ -17,6 +17,7 @@ import { fullHistory, History, principal } from "@holdfast/testkit/History"
 import { Effect, Layer, Schema, type Scope } from "effect"
 import { afterAll, describe, expect, it } from "vitest"
 import { cacheEvents, cacheViews } from "../../src/consumers/CacheViews.ts"
+import { GapWatch } from "../../src/consumers/Tend.ts"
 import { copyVolume, tendCache } from "../../src/consumers/WarmCache.ts"
 import { memoryLog } from "./MemoryLog.ts"
 
@@ -145,9 +146,9 @@ describe("an empty cache", () => {
       const cache = yield* Cache
       yield* cacheEvents(history.slice(-1))
       const before = yield* cache.progress
-      yield* tendCache
+      yield* tendCache(new GapWatch())
       const filled = yield* cache.progress
-      yield* tendCache
+      yield* tendCache(new GapWatch())
       return { before, filled, after: yield* cache.progress, documents: yield* cached }
     })
     const { after, before, documents, filled } = await run(Effect.provide(work, tables))
@@ -160,9 +161,9 @@ describe("an empty cache", () => {
   it("is not current while committed events wait for their positions", async () => {
     const work = Effect.gen(function* () {
       const cache = yield* Cache
-      yield* tendCache
+      yield* tendCache(new GapWatch())
       const filled = yield* cache.progress
-      yield* tendCache
+      yield* tendCache(new GapWatch())
       return { filled, after: yield* cache.progress }
     })
     const { after, filled } = await run(Effect.provide(work, tables), memoryLog(history, true))

@@ -3,7 +3,7 @@
 import { FileView } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { eventTypes } from "@holdfast/contracts/EventVersions"
-import { FileId, TicketId } from "@holdfast/contracts/Ids"
+import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
 import { TicketView } from "@holdfast/contracts/ticket/Views"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
 import { ReadDatabase } from "@holdfast/database/Database"
@@ -15,10 +15,12 @@ import { applyFile } from "@holdfast/domain/attachment/FileView"
 import { applyTicket, messageOf } from "@holdfast/domain/ticket/TicketView"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
+import { Views } from "@holdfast/resilience/Limits"
 import { fullHistory } from "@holdfast/testkit/History"
 import { Effect, Layer, Schema, type Scope } from "effect"
 import { describe, expect, it } from "vitest"
 import { project, projectViews, tendViews } from "../../src/consumers/ProjectViews.ts"
+import { GapWatch } from "../../src/consumers/Tend.ts"
 import { memoryLog } from "./MemoryLog.ts"
 
 const readSide = Layer.unwrap(
@@ -120,12 +122,33 @@ describe("the projected views", () => {
       const stuck = yield* projection.progress
       yield* projection.save(noChanges, { applied: [], through: 2, nowMs: 1 })
       const passed = yield* projection.progress
-      yield* tendViews
+      yield* tendViews(new GapWatch())
       return { stuck, passed, current: yield* projection.progress }
     })
     const { current, passed, stuck } = await run(work)
     expect(stuck).toMatchObject({ position: 1, aheadFrom: 3 })
     expect(passed).toMatchObject({ position: history.length, aheadFrom: null, movedAtMs: 1 })
     expect(current.asOfMs).toBeGreaterThan(passed.asOfMs)
+  })
+
+  it("close a gap behind which more waits than a batch looks at", async () => {
+    const behind = Array.from({ length: 2.5 * Views.aheadReadMax }, (_, index) => ({
+      position: index + 2,
+      occurredAtMs: index
+    }))
+    const longer = history.map((one) => ({ ...one, position: Position.make(one.position + behind.length) }))
+    const work = Effect.gen(function* () {
+      const projection = yield* ReadProjection
+      yield* projection.save(noChanges, { applied: behind, nowMs: 1 })
+      yield* projection.save(noChanges, { applied: [{ position: 1, occurredAtMs: 0 }], nowMs: 1 })
+      const first = yield* projection.progress
+      const watch = new GapWatch()
+      yield* tendViews(watch)
+      yield* tendViews(watch)
+      return { first, last: yield* projection.progress }
+    })
+    const { first, last } = await run(work, memoryLog(longer))
+    expect(first).toMatchObject({ position: 1 + Views.aheadReadMax, aheadFrom: 2 + Views.aheadReadMax })
+    expect(last).toMatchObject({ position: behind.length + 1, aheadFrom: null })
   })
 })
