@@ -1,6 +1,6 @@
 // What the views' consumer writes. Rows travel as one JSON parameter per table, so one prepared statement serves every batch. The row of
 // `projection_state` is locked first: writers in several processes take turns, and how far the views have come never goes back.
-import { Database as Limits } from "@holdfast/resilience/Limits"
+import { Database as Limits, Views } from "@holdfast/resilience/Limits"
 import { type Advance, type Applied, advance, type Progress } from "@holdfast/resilience/Progress"
 import { DateTime, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
@@ -61,6 +61,7 @@ interface StateRow {
   readonly moved_at_ms: number
 }
 
+// Only the first of those that wait: a long wait must not make every batch pay for all of it. What comes after them is next.
 const locked = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
   const [state] = yield* sql<StateRow>`
@@ -69,7 +70,7 @@ const locked = Effect.gen(function* () {
   if (state === undefined) return yield* Effect.die(new Error("read.projection_state has no row for the views"))
   const rows = yield* sql<{ readonly position: number; readonly occurred_at_ms: number }>`
     SELECT position::float8 AS position, occurred_at_ms::float8 AS occurred_at_ms
-    FROM read.projection_ahead WHERE group_name = 'views' ORDER BY position`
+    FROM read.projection_ahead WHERE group_name = 'views' ORDER BY position LIMIT ${Views.aheadReadMax}`
   const ahead = rows.map((row): Applied => ({ position: row.position, occurredAtMs: row.occurred_at_ms }))
   return { state, ahead }
 })
