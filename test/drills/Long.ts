@@ -1,0 +1,42 @@
+// A long drill as a program: a desk of its own, the steps, the page. It tells each step as it goes.
+import { Effect } from "effect"
+import { Seed } from "../simulation/Seed.ts"
+import { type DrillDesk, drillDesk } from "./DrillDesk.ts"
+import { endure, faultsOf, type Step } from "./Endurance.ts"
+import { writePage } from "./Page.ts"
+
+export interface LongDrill {
+  readonly title: string
+  readonly what: string
+  /** Commands a second. */
+  readonly rate: number
+  readonly seed: number
+  /** Where the page goes; none when absent. */
+  readonly report: string | undefined
+  readonly steps: (desk: DrillDesk, seed: Seed) => Iterable<Step>
+}
+
+export const runLong = async ({ rate, report, seed, steps, title, what }: LongDrill): Promise<void> => {
+  const lines: Array<string> = []
+  const say = (line: string) => {
+    process.stdout.write(`${new Date().toISOString().slice(11, 19)} ${line}\n`)
+    if (/^\d/.test(line)) lines.push(line.replace(/^\d+\t/, ""))
+  }
+  const drill = Effect.gen(function* () {
+    say("Starting a desk on real servers ...")
+    const desk = yield* drillDesk
+    const rates = { commands: rate, queries: 10, uploads: 1, downloads: 2 }
+    return yield* endure(desk, { rates, feeds: 7, steps: steps(desk, new Seed(seed)), report: say })
+  })
+  const result = await Effect.runPromise(Effect.scoped(drill))
+  const command = `node ${process.argv
+    .slice(1)
+    .map((word) => word.replace(`${process.cwd()}/`, ""))
+    .join(" ")}`
+  if (report !== undefined) await writePage(report, { title, what, command, steps: lines }, result)
+  const faults = faultsOf(result.findings)
+  say(
+    `${result.told.acknowledged} acknowledged. ${faults.length === 0 ? "Every promise was kept." : faults.join("; ")}`
+  )
+  process.exitCode = faults.length === 0 ? 0 : 1
+}
