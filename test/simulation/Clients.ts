@@ -284,8 +284,13 @@ export class Clients {
     if (this.files.length === 0) return Effect.void
     const { id } = this.#seed.pick(this.files)
     return Effect.gen({ self: this }, function* () {
-      const data = yield* this.#query(viewer, fileQuery, { id })
-      const url = /"downloadUrl":"([^"]+)"/.exec(JSON.stringify(data))?.[1]
+      let url: string | undefined
+      // Patient for a while: it may not be released yet.
+      for (let looks = 0; looks < looksMax && url === undefined; looks++) {
+        const data = yield* this.#query(viewer, fileQuery, { id })
+        url = /"downloadUrl":"([^"]+)"/.exec(JSON.stringify(data))?.[1]
+        if (url === undefined) yield* Effect.sleep(300)
+      }
       if (url === undefined) return
       const got = yield* Effect.exit(
         ask(this.process, this.#seed.pick(this.#desk.fileGateways), this.lost, (services) =>
@@ -297,6 +302,8 @@ export class Clients {
     })
   }
 }
+
+const looksMax = 3
 
 type Answered = DeskRefusal | CommandError | Disconnected
 

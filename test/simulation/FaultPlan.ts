@@ -165,7 +165,9 @@ const outagesFor = (seed: Seed, troubleMs: number): ReadonlyArray<Outage> =>
     const atMs = moment(seed, troubleMs)
     const forMs = seed.pick([150, 600, 2_000, 4_000])
     const mode = seed.pick(["refusing", "hung", "silent", "killed"] as const)
-    return { server: seed.pick(serverNames), mode, atMs, forMs: Math.min(forMs, troubleMs - atMs) }
+    // Most of the desk stands on it.
+    const server = seed.chance(0.25) ? "database" : seed.pick(serverNames)
+    return { server, mode, atMs, forMs: Math.min(forMs, troubleMs - atMs) }
   })
 
 const processFaultsFor = (seed: Seed, members: ReadonlyArray<string>, troubleMs: number): ReadonlyArray<ProcessFault> =>
