@@ -18,7 +18,7 @@ import * as WebhookHttp from "@holdfast/webhook/WebhookHttp"
 import { Effect, Layer } from "effect"
 import { readRules, readWebhooks } from "./files.ts"
 
-const adapters = makeAdapters({ process: "event-worker" })
+const adapters = makeAdapters({ process: "event-worker", callers: "work" })
 
 const core = Layer.mergeAll(
   Parking.layer,

@@ -43,7 +43,7 @@ const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
   const quarantine = { root: folders.quarantine, freeBytesMin }
   const released = { root: folders.released, freeBytesMin }
-  const { workerBroker, eventLog, scanner } = makeAdapters({ process: name })
+  const { workerBroker, eventLog, scanner } = makeAdapters({ process: name, callers: "work" })
   const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
     Layer.provideMerge(eventLog)
   )

@@ -9,7 +9,7 @@ import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
 import * as CacheRedis from "@holdfast/cache/CacheRedis"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
 import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
-import { Database, ReadDatabase } from "@holdfast/database/Database"
+import { type Callers, Database, ReadDatabase } from "@holdfast/database/Database"
 import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
 import * as IdentityJwks from "@holdfast/identity/IdentityJwks"
 import type { Health } from "@holdfast/resilience/Health"
@@ -22,6 +22,8 @@ import { requireSchema, sessionName } from "./Schema.ts"
 export interface AdapterOptions {
   /** The process, as servers show it among their connections. */
   readonly process: string
+  /** `people` unless told. */
+  readonly callers?: Callers
   /** For a process whose statements may take longer than a person waits. */
   readonly statementDeadline?: Duration.Duration
 }
@@ -53,7 +55,7 @@ const clientOptions = ({ process, statementDeadline }: AdapterOptions) => ({
 
 const database = (options: AdapterOptions) =>
   Layer.effectDiscard(requireSchema("core", Database)).pipe(
-    Layer.provideMerge(Database.layer),
+    Layer.provideMerge(Database.layerFor(options.callers ?? "people")),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(databaseUrl, (url) => ClientPostgres.layer({ ...clientOptions(options), url })))
     )
@@ -61,7 +63,7 @@ const database = (options: AdapterOptions) =>
 
 const readDatabase = (options: AdapterOptions) =>
   Layer.effectDiscard(requireSchema("read", ReadDatabase)).pipe(
-    Layer.provideMerge(ReadDatabase.layer),
+    Layer.provideMerge(ReadDatabase.layerFor(options.callers ?? "people")),
     Layer.provideMerge(
       Layer.unwrap(Effect.map(readDatabaseUrl, (url) => ClientPostgres.layerRead({ ...clientOptions(options), url })))
     )

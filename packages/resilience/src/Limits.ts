@@ -44,6 +44,8 @@ export const Commands = {
 export const Database = {
   /** Connections per process; the server has 100 and some ten processes share it. */
   poolConnectionsMax: 6,
+  /** Work that nobody waits for queues for a connection: with the longest transaction still below `Consumer.handleDeadline`. */
+  workAcquireDeadline: Duration.seconds(5),
   /** On top of those, held for long and outside the guard: a leader's lock and a LISTEN. Connections. */
   reservedConnectionsMax: 2,
   /** Shorter than a statement's deadline, so that a hung server which accepts connections is known to have done nothing. */

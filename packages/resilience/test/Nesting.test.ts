@@ -57,12 +57,12 @@ const rows: ReadonlyArray<Row> = [
   [
     "a consumer's turn: a transaction of views, then the cache",
     Consumer.handleDeadline,
-    [Commands.poolAcquireDeadline, Database.projectionDeadline, Cache.acquireDeadline, Cache.writeDeadline]
+    [Database.workAcquireDeadline, Database.projectionDeadline, Cache.acquireDeadline, Cache.writeDeadline]
   ],
   [
     "a consumer's turn: a command of the desk's own, and reading what it is about",
     Consumer.handleDeadline,
-    [Commands.requestDeadline, ...guardedStatement]
+    [Commands.requestDeadline, Database.workAcquireDeadline, Commands.statementDeadline]
   ],
   [
     "a consumer's turn: a stage of the pipeline that goes on without it",
@@ -93,7 +93,7 @@ const rows: ReadonlyArray<Row> = [
     Broker.declareDeadline,
     [Broker.connectDeadline, Broker.settleDelay, Broker.callDeadline, Broker.callDeadline]
   ],
-  // What the issue promises.
+  // What the desk promises.
   [
     "3 s in which readers of the change feed learn that RabbitMQ hangs",
     Duration.seconds(3),

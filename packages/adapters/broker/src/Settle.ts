@@ -33,9 +33,12 @@ export const makeSettle =
       }
     }).pipe(Effect.annotateLogs(annotationsOf(envelope)))
 
-// Beyond the budget an event is not given up, it only waits longer. Where a breaker refused, nothing was sent and nothing counts.
+/** Our own guard said no: nothing was sent, so a repeat is no load on anybody. */
+const unsent: ReadonlySet<Unavailable["reason"]> = new Set<Unavailable["reason"]>(["breaker_open", "saturated"])
+
+// Beyond the budget an event is not given up, it only waits longer. What was not sent does not count.
 const pauseAfter = Effect.fnUntraced(function* (outcome: Outcome, attempt: number, budget: RetryBudget) {
-  const wasSent = outcome._tag !== "Away" || outcome.error.reason !== "breaker_open"
+  const wasSent = outcome._tag !== "Away" || !unsent.has(outcome.error.reason)
   const isWithin = !wasSent || budget.take(yield* Clock.currentTimeMillis)
   const min = isWithin ? Limits.backoffMin : Limits.backoffMax
   return yield* backoff(attempt, min, Limits.backoffMax)

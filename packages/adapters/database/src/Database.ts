@@ -24,25 +24,35 @@ export interface GuardedDatabase {
   ): Effect.Effect<A, Exclude<E, SqlError.SqlError> | Unavailable, Exclude<R, SqlClient.SqlClient | PgClient.PgClient>>
 }
 
+/**
+ * Who waits for the answers. People are refused soon when all connections are busy; work that nobody waits for queues instead of being
+ * refused, pausing and coming back, which left the server idle and the work undone.
+ */
+export type Callers = "people" | "work"
+
 /** The core database: commands, the event log, the workers' state. */
 export class Database extends Context.Service<Database, GuardedDatabase>()("@holdfast/database/Database") {
-  static readonly layer: Layer.Layer<Database, never, PgClient.PgClient | Health> = Layer.effect(
-    this,
-    Effect.suspend(() =>
-      guarded(PgClient.PgClient, {
-        dependency: "database",
-        deadline: Duration.sum(Commands.statementDeadline, Commands.poolAcquireDeadline)
-      })
+  static readonly layerFor = (callers: Callers): Layer.Layer<Database, never, PgClient.PgClient | Health> =>
+    Layer.effect(
+      this,
+      Effect.suspend(() =>
+        guarded(PgClient.PgClient, callers, {
+          dependency: "database",
+          deadline: Duration.sum(Commands.statementDeadline, Commands.poolAcquireDeadline)
+        })
+      )
     )
-  )
+  static readonly layer = this.layerFor("people")
 }
 
 /** The read database: views and what projects them. */
 export class ReadDatabase extends Context.Service<ReadDatabase, GuardedDatabase>()("@holdfast/database/ReadDatabase") {
-  static readonly layer: Layer.Layer<ReadDatabase, never, ReadClient | Health> = Layer.effect(
-    this,
-    Effect.suspend(() => guarded(ReadClient, { dependency: "read-database", deadline: Limits.readDeadline }))
-  )
+  static readonly layerFor = (callers: Callers): Layer.Layer<ReadDatabase, never, ReadClient | Health> =>
+    Layer.effect(
+      this,
+      Effect.suspend(() => guarded(ReadClient, callers, { dependency: "read-database", deadline: Limits.readDeadline }))
+    )
+  static readonly layer = this.layerFor("people")
 }
 
 interface SideOptions {
@@ -52,6 +62,7 @@ interface SideOptions {
 
 const guarded = <Id>(
   tag: Context.Key<Id, PgClient.PgClient>,
+  callers: Callers,
   options: SideOptions
 ): Effect.Effect<GuardedDatabase, never, Id | Health | Scope.Scope> =>
   Effect.gen(function* () {
@@ -59,7 +70,7 @@ const guarded = <Id>(
     const guard = yield* makeGuard({
       ...options,
       concurrencyMax: Limits.poolConnectionsMax,
-      acquireDeadline: Commands.poolAcquireDeadline,
+      acquireDeadline: callers === "people" ? Commands.poolAcquireDeadline : Limits.workAcquireDeadline,
       probe: client`SELECT 1`,
       watch: { quietMax: Breaker.quietMax },
       toFailure
