@@ -2,7 +2,7 @@
 // first failure that it is told of: what is too much is for the window to say, which sees every outcome and the time, and tells
 // only the last straw. A synthetic probe, one at a time, asks whether the dependency is back while the circuit is open, and
 // how it is while the circuit is closed and nothing has been heard for a while.
-import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Semaphore, Stream } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Random, Semaphore, Stream } from "effect"
 import { CircuitBreaker } from "effect/persistence"
 import { attempt, rejected, type Sending } from "./Attempt.ts"
 import type { HealthBoard } from "./HealthBoard.ts"
@@ -63,11 +63,16 @@ export const makeCircuit = Effect.fnUntraced(function* (options: CircuitOptions,
   if (options.watch !== undefined) yield* watcher(options, options.watch, { state, ask, heardAtMs: judge.heardAtMs })
   return {
     gate: Effect.flatMap(state, (now) =>
-      now._tag === "Closed" ? Effect.void : Effect.fail(rejected(options, retryAfterMsOf(options, now)))
+      now._tag === "Closed" ? Effect.void : Effect.flatMap(Random.next, (chance) => refusal(options, now, chance))
     ),
     send: (self, limit) => Effect.suspend(() => execute(attempt(options, self, limit), judge.call(limit)))
   } satisfies Circuit
 })
+
+// Later than the probe that may close the circuit, and not everybody at once: callers who all came back in the moment that the rest ends
+// would only be refused again, and answering them can starve the probe.
+const refusal = (options: CircuitOptions, state: CircuitBreaker.State, chance: number) =>
+  Effect.fail(rejected(options, retryAfterMsOf(options, state) + (1 + chance) * Duration.toMillis(options.rest.min)))
 
 const retryAfterMsOf = ({ rest }: CircuitOptions, state: CircuitBreaker.State) =>
   Duration.toMillis(state._tag === "Open" ? state.retryAfter : rest.min)

@@ -138,13 +138,17 @@ describe("an open breaker", () => {
     })
   )
 
-  guarded("tells when trying again is worth it", () =>
+  guarded("tells callers to come back after its own probe, and not all at once", () =>
     Effect.gen(function* () {
       const { call, timeOut } = yield* setUp()
       for (const _ of times(3)) yield* timeOut
-      const error = yield* Effect.flip(call(Effect.void))
-      expect(error.retryAfterMs).toBeGreaterThan(0)
-      expect(error.retryAfterMs).toBeLessThanOrEqual(Duration.toMillis(Breaker.restNear.min))
+      const told = yield* Effect.forEach(times(20), () =>
+        Effect.map(Effect.flip(call(Effect.void)), (e) => e.retryAfterMs)
+      )
+      const restMs = Duration.toMillis(Breaker.restNear.min)
+      expect(Math.min(...told)).toBeGreaterThanOrEqual(restMs)
+      expect(Math.max(...told)).toBeLessThanOrEqual(3 * restMs)
+      expect(new Set(told).size).toBeGreaterThan(10)
     })
   )
 })

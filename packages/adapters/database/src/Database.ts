@@ -71,12 +71,13 @@ const guarded = <Id>(
       ...options,
       concurrencyMax: Limits.poolConnectionsMax,
       acquireDeadline: callers === "people" ? Commands.poolAcquireDeadline : Limits.workAcquireDeadline,
-      probe: client`SELECT 1`,
+      // A standby answers, and takes no write.
+      probe: options.dependency === "database" ? primaryAnswers(client) : client`SELECT 1`,
       watch: { quietMax: Breaker.quietMax },
       toFailure
     })
     const provided = Context.make(PgClient.PgClient, client).pipe(Context.add(SqlClient.SqlClient, client))
-    const elsewhere = Effect.ignore(deadline(Limits.connectDeadline)(leaveStandby(client)))
+    const elsewhere = goElsewhere(client)
     return {
       run: (effect, runOptions) => {
         const here = Effect.provide(effect, provided).pipe(
@@ -86,6 +87,20 @@ const guarded = <Id>(
       }
     }
   })
+
+const goElsewhere = (client: PgClient.PgClient) => Effect.ignore(deadline(Limits.connectDeadline)(leaveStandby(client)))
+
+const primaryAnswers = (client: PgClient.PgClient) =>
+  Effect.flatMap(client`SELECT 1 WHERE NOT pg_is_in_recovery()`, (rows) =>
+    rows.length > 0 ? Effect.void : Effect.andThen(goElsewhere(client), Effect.fail(standby))
+  )
+
+const standby = new Unavailable({
+  dependency: "database",
+  reason: "refused",
+  retryAfterMs: Duration.toMillis(Breaker.restNear.min),
+  detail: "its address leads to a standby"
+})
 
 const refusalsDie = <A, E, R>(
   options: SideOptions,
