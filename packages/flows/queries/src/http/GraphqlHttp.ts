@@ -80,7 +80,11 @@ export const makeHandler = Effect.fnUntraced(function* (options: GraphqlHttpOpti
     try {
       send(response, type, await answer(request, type))
     } catch (error) {
-      await runPromise(Effect.logError("a GraphQL request failed", error))
+      await runPromise(
+        request.complete
+          ? Effect.logError("a GraphQL request failed", error)
+          : Effect.logDebug("a client went away before its question was read")
+      )
       send(response, type, refusal(500, "INTERNAL", "This failed for a reason of our own; it is being looked into."))
     } finally {
       underWay--
