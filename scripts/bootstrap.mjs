@@ -49,7 +49,8 @@ const bringTools = async () => {
   const folders = Object.keys(packages).map((name) =>
     join(toolchain, "node_modules", name, name === "pnpm" ? "" : "bin")
   )
-  return { ...process.env, PATH: [...folders, process.env.PATH].join(delimiter) }
+  const compiled = process.env.NODE_COMPILE_CACHE ?? join(toolchain, "compiled")
+  return { ...process.env, NODE_COMPILE_CACHE: compiled, PATH: [...folders, process.env.PATH].join(delimiter) }
 }
 
 const versionOf = (program) => {

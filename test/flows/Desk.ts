@@ -131,6 +131,7 @@ const environment = (
 ): NodeJS.ProcessEnv => ({
   PATH: process.env.PATH,
   HOME: process.env.HOME,
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
   HOLDFAST_DATA_DIR: dataDir,
   HOLDFAST_RULES: files.rules,
   HOLDFAST_WEBHOOKS: files.hooks,

@@ -1,6 +1,7 @@
 // Starts a process and ends it well. Settings, logs, traces and health are there for the layer that it runs; what cannot start says why in
 // one sentence; SIGTERM and SIGINT stop it gracefully with exit code 0, and by force when that takes too long. SIGTERM is for one copy that
 // leaves while others go on: clients that merely keep a connection have a grace. SIGINT is for a desk that stops: it waits for work alone.
+import { flushCompileCache } from "node:module"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Health } from "@holdfast/resilience/Health"
 import { Http, Process } from "@holdfast/resilience/Limits"
@@ -39,6 +40,8 @@ const started = <A, E>({ layer, name, ready }: ProcessOptions<A, E>) =>
       yield* Effect.addFinalizer(() => Effect.logInfo(`${name} has stopped`))
       const lifecycle = yield* Lifecycle
       yield* Layer.build(layer)
+      // Node writes it at an orderly end only, and whoever comes after one that was killed is the one in a hurry.
+      yield* Effect.sync(flushCompileCache)
       yield* lifecycle.open
       yield* Effect.addFinalizer(() => lifecycle.drain(graceOfSignal()))
       yield* Effect.addFinalizer(() => Effect.logInfo(`${name} is stopping`))

@@ -79,6 +79,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 const environment = (settings: Settings, databaseUrl: Redacted.Redacted<string>): Environment => ({
   ...process.env,
+  // What Node made of the source, kept: a process starts in half the time.
+  NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? join(settings.dataDir, "run", "compiled"),
   HOLDFAST_DATA_DIR: settings.dataDir,
   HOLDFAST_DATABASE_URL: Redacted.value(databaseUrl),
   HOLDFAST_PUBLIC_FILE_URL: process.env.HOLDFAST_PUBLIC_FILE_URL ?? baseUrl(settings, fileGateway.http),
