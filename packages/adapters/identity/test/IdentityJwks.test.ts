@@ -62,7 +62,7 @@ describe("a token that is not", () => {
     ["without an end", { exp: undefined }, "exp"],
     ["of another issuer", { iss: "elsewhere" }, "iss"],
     ["for another audience", { aud: "payroll" }, "aud"],
-    ["not valid yet", { nbf: now + 600 }, "nbf"],
+    ["not valid yet", { nbf: now + 600 }, "not valid yet"],
     ["without a subject", { sub: undefined }, "sub"],
     ["without a role", { role: undefined }, "role"],
     ["with a role that the desk does not have", { role: "root" }, "role"],
