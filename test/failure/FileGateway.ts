@@ -1,11 +1,10 @@
 // The file gateway alone, as a process on a data folder that the test chose, with what a test wants to know of an upload: raw tus requests, so
 // that each answer is seen as the client gets it.
-import { type ChildProcess, spawn } from "node:child_process"
-import { once } from "node:events"
 import { join } from "node:path"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { createKeySet, issueToken } from "@holdfast/identity/Tokens"
 import { choosePort } from "@holdfast/scripts/Ports"
+import { ProcessUnderTest } from "@holdfast/testkit/ProcessUnderTest"
 import { Duration, Effect, Redacted } from "effect"
 
 const main = join(import.meta.dirname, "../../apps/file-gateway/src/main.ts")
@@ -36,7 +35,7 @@ export class FileGateway {
   readonly dataDir: string
   readonly port: number
   readonly token: string
-  #child: ChildProcess | undefined
+  readonly #process = new ProcessUnderTest(main)
 
   private constructor(dataDir: string, port: number, token: string) {
     this.dataDir = dataDir
@@ -64,7 +63,7 @@ export class FileGateway {
     )
 
   get pid(): number {
-    return this.#child?.pid ?? 0
+    return this.#process.pid ?? 0
   }
 
   get uploadsFolder(): string {
@@ -72,36 +71,18 @@ export class FileGateway {
   }
 
   async start(environment: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(process.execPath, [main], {
-      env: {
-        PATH: process.env.PATH ?? "",
-        HOLDFAST_DATA_DIR: this.dataDir,
-        HOLDFAST_FILE_PORT: String(this.port),
-        HOLDFAST_DOWNLOAD_KEY: downloadKey,
-        HOLDFAST_DISK_RESERVE_MIB: "0",
-        ...environment
-      },
-      stdio: ["ignore", "pipe", "pipe"]
+    await this.#process.start({
+      HOLDFAST_DATA_DIR: this.dataDir,
+      HOLDFAST_FILE_PORT: String(this.port),
+      HOLDFAST_DOWNLOAD_KEY: downloadKey,
+      HOLDFAST_DISK_RESERVE_MIB: "0",
+      ...environment
     })
-    this.#child = child
-    let said = ""
-    const ready = Promise.withResolvers<void>()
-    const listen = (chunk: Buffer) => {
-      said += chunk.toString()
-      if (said.includes("is ready")) ready.resolve()
-    }
-    child.stdout.on("data", listen)
-    child.stderr.on("data", listen)
-    child.once("exit", () => ready.reject(new Error(`the gateway ended: ${said}`)))
-    await ready.promise
   }
 
   /** With -9. */
   async kill(): Promise<void> {
-    const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    child.kill("SIGKILL")
-    await once(child, "exit")
+    await this.#process.end("SIGKILL")
   }
 
   /** The new upload's path, or the refusal. */

@@ -1,5 +1,4 @@
 // The real file gateway as a process of its own on a data folder of its own, with keys and tokens, and nothing else beside it.
-import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
@@ -8,6 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { createKeySet, issueToken } from "@holdfast/identity/Tokens"
+import { ProcessUnderTest } from "@holdfast/testkit/ProcessUnderTest"
 import { Duration, Effect, Redacted } from "effect"
 import { Upload } from "tus-js-client"
 
@@ -17,7 +17,7 @@ export const downloadKey = "a key for tests, of more than 32 characters"
 export class RunningGateway {
   readonly dataDir = mkdtempSync(join(tmpdir(), "holdfast-gateway-"))
   readonly port: number
-  #child: ChildProcess | undefined
+  readonly #process = new ProcessUnderTest(main)
   private constructor(port: number) {
     this.port = port
   }
@@ -41,39 +41,21 @@ export class RunningGateway {
   }
 
   get pid(): number | undefined {
-    return this.#child?.pid
+    return this.#process.pid
   }
 
   async start(): Promise<void> {
-    const environment = {
-      PATH: process.env.PATH ?? "",
+    await this.#process.start({
       HOLDFAST_DATA_DIR: this.dataDir,
       HOLDFAST_FILE_PORT: String(this.port),
       HOLDFAST_DOWNLOAD_KEY: downloadKey,
       HOLDFAST_ALLOWED_ORIGINS: "https://desk.example"
-    }
-    const child = spawn(process.execPath, [main], { env: environment, stdio: ["ignore", "pipe", "pipe"] })
-    this.#child = child
-    let said = ""
-    const ready = Promise.withResolvers<void>()
-    const listen = (chunk: Buffer) => {
-      said += chunk.toString()
-      if (said.includes("is ready")) ready.resolve()
-    }
-    child.stdout.on("data", listen)
-    child.stderr.on("data", listen)
-    child.once("exit", () => ready.reject(new Error(`the gateway ended: ${said}`)))
-    await ready.promise
+    })
   }
 
   /** Its exit code; null when the signal ended it. */
-  async end(signal: "SIGKILL" | "SIGTERM"): Promise<number | null> {
-    const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
-    const exited = once(child, "exit")
-    child.kill(signal)
-    await exited
-    return child.exitCode
+  end(signal: "SIGKILL" | "SIGTERM"): Promise<number | null> {
+    return this.#process.end(signal)
   }
 
   token(id: string): Promise<string> {
