@@ -579,6 +579,8 @@ export const Drill = {
   /** Watched after the end of the fault: at least, and at most while something is still missing. */
   recoveryMin: Duration.seconds(10),
   recoveryWatch: Duration.seconds(90),
+  /** What was caused before the end is waited for so long: after ten minutes a file worker has hundreds of files to scan. */
+  arriveMax: Duration.minutes(10),
   /** How long outcomes that nobody knows are asked for at the end. */
   settleDeadline: Duration.seconds(60),
   /** A dependency that does not come back. */

@@ -199,7 +199,7 @@ const untilArrived = ({ load, order, tally }: Stage) => {
   // Twice: files that are released meanwhile write more.
   return Effect.all([Effect.scoped(drained), seen], { concurrency: "unbounded", discard: true }).pipe(
     Effect.andThen(Effect.scoped(drained)),
-    Effect.timeoutOption(Drill.catchUpMax),
+    Effect.timeoutOption(Drill.arriveMax),
     // The audit tells what did not arrive.
     Effect.ignore
   )
