@@ -16,6 +16,12 @@ export interface Rest {
   readonly max: Duration.Duration
 }
 
+/** Whether the dependency answers at all, held open for as long as that takes: what a probe gives up may stay in its queue. */
+export interface Knock {
+  readonly ask: Effect.Effect<void, Unavailable>
+  readonly deadline: Duration.Duration
+}
+
 export interface Watch {
   /** Asked when nothing was heard for so long. */
   readonly quietMax: Duration.Duration
@@ -27,6 +33,7 @@ export interface CircuitOptions extends Sending {
   readonly rest: Rest
   readonly probe: Effect.Effect<unknown, unknown>
   readonly probeDeadline: Duration.Duration
+  readonly knock: Knock | undefined
   readonly watch: Watch | undefined
 }
 
@@ -57,7 +64,9 @@ export const makeCircuit = Effect.fnUntraced(function* (options: CircuitOptions,
         : error
     )
   const question = Effect.asVoid(attempt(options, options.probe, options.probeDeadline))
-  const probe = one.withPermit(execute(question, judge.probe))
+  const knocked =
+    options.knock === undefined ? Effect.void : attempt(options, options.knock.ask, options.knock.deadline)
+  const probe = one.withPermit(execute(Effect.andThen(knocked, question), judge.probe))
   const ask = one.withPermit(Effect.suspend(() => execute(question, judge.call(options.probeDeadline))))
   yield* prober(options, breaker, board, { state, probe })
   if (options.watch !== undefined) yield* watcher(options, options.watch, { state, ask, heardAtMs: judge.heardAtMs })

@@ -4,7 +4,7 @@
 // kept in memory. (Pattern: Nygard, "Release It!", 2nd edition, "Circuit Breaker" and "Bulkheads".)
 import { Duration, Effect, Option, Scope, Semaphore } from "effect"
 import { type Failure, unavailable } from "./Attempt.ts"
-import { type CircuitOptions, makeCircuit, type Rest, type Watch } from "./Circuit.ts"
+import { type CircuitOptions, type Knock, makeCircuit, type Rest, type Watch } from "./Circuit.ts"
 import type { FailureDomain } from "./FailureDomain.ts"
 import { makeHealthBoard } from "./HealthBoard.ts"
 import { Breaker } from "./Limits.ts"
@@ -22,6 +22,8 @@ export interface GuardOptions {
   readonly acquireDeadline: Duration.Duration
   /** A cheap, harmless call that shows whether the dependency answers. One at a time, and besides the calls under way. */
   readonly probe: Effect.Effect<unknown, unknown>
+  /** Asked before the probe while the breaker is open. */
+  readonly knock?: Knock
   /** `Breaker.probeDeadline`, or the deadline of calls where that is shorter, unless told. */
   readonly probeDeadline?: Duration.Duration
   /** `Breaker.restNear` unless told. */
@@ -60,6 +62,7 @@ const circuitOptions = (options: GuardOptions, rest: Rest): CircuitOptions => ({
   retryAfterMs: Duration.toMillis(rest.min),
   rest,
   probe: options.probe,
+  knock: options.knock,
   probeDeadline: options.probeDeadline ?? Duration.min(options.deadline, Breaker.probeDeadline),
   watch: options.watch
 })

@@ -52,6 +52,8 @@ export const Database = {
   connectDeadline: Duration.millis(750),
   /** Reads give up sooner than writes: there is a cache to fall back to. */
   readDeadline: Duration.millis(300),
+  /** How long a server that took a connection and says nothing is waited for by whoever wants to know when it is back. */
+  knockDeadline: Duration.seconds(15),
   readConnectDeadline: Duration.millis(250),
   /** A batch of view changes; the server ends each statement within `readDeadline`. */
   projectionDeadline: Duration.seconds(2),
@@ -228,7 +230,8 @@ export const EventLog = {
   streamEventsMax: 10_000,
   /** Readers look by themselves this often: a notification may be missed. */
   wakeupInterval: Duration.seconds(1),
-  listenRetryDelay: Duration.millis(500)
+  /** Until then readers look by themselves. Each try at a hung server leaves a connection in its queue. */
+  listenRetryDelay: Duration.seconds(3)
 } as const
 
 /** Leaders: who runs the relay, and each group of the embedded broker. */

@@ -154,6 +154,27 @@ describe("an open breaker", () => {
 })
 
 describe("healing", () => {
+  guarded("holds one knock open for as long as nobody answers, and probes when somebody does", () =>
+    Effect.gen(function* () {
+      const knocks = yield* Ref.make(0)
+      const answer = yield* Deferred.make<void>()
+      const ask = Effect.andThen(
+        Ref.update(knocks, (count) => count + 1),
+        Deferred.await(answer)
+      )
+      const { call, probes, timeOut } = yield* setUp({ knock: { ask, deadline: Duration.seconds(15) } })
+      for (const _ of times(3)) yield* timeOut
+      yield* TestClock.adjust("14 seconds")
+      expect([yield* Ref.get(knocks), yield* Ref.get(probes)]).toEqual([1, 0])
+      yield* TestClock.adjust("5 seconds")
+      expect([yield* Ref.get(knocks), yield* Ref.get(probes)]).toEqual([2, 0])
+      yield* Deferred.succeed(answer, undefined)
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Ref.get(probes)).toBe(1)
+      yield* call(Effect.void)
+    })
+  )
+
   guarded("heals by itself, without any user's call", () =>
     Effect.gen(function* () {
       const { alive, call, health, sent, timeOut } = yield* setUp()

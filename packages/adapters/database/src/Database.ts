@@ -9,6 +9,7 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Duration, Effect, Layer, type Scope } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
 import { ReadClient } from "./ClientPostgres.ts"
+import { knock } from "./Knock.ts"
 import { isContention, toFailure } from "./SqlFailure.ts"
 import { isReadOnly, leaveStandby } from "./Standby.ts"
 
@@ -73,6 +74,7 @@ const guarded = <Id>(
       acquireDeadline: callers === "people" ? Commands.poolAcquireDeadline : Limits.workAcquireDeadline,
       // A standby answers, and takes no write.
       probe: options.dependency === "database" ? primaryAnswers(client) : client`SELECT 1`,
+      knock: { ask: knock(options.dependency, client.config), deadline: Limits.knockDeadline },
       watch: { quietMax: Breaker.quietMax },
       toFailure
     })
