@@ -44,7 +44,7 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
     if (envelope.streamType !== "file") return
     const due = yield* dueStage(envelope)
     if (due === null) return
-    const work = lanes(due.file.attachment.sizeBytes)(advance(options, timeouts, envelope, due))
+    const work = advance(options, timeouts, envelope, due, lanes(due.file.attachment.sizeBytes))
     const key = `${envelope.streamId} ${due.stage}`
     const underWay = yield* FiberMap.get(running, key)
     yield* joined(Option.isSome(underWay) ? underWay.value : yield* FiberMap.run(running, key, work))
@@ -53,13 +53,15 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
   return consumer
 })
 
+type Lane = <A, E, R>(stage: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 /** Small files have a lane of their own, so that none waits behind a few huge ones. */
 const makeLanes = Effect.gen(function* () {
   const cores = availableParallelism()
   const small = yield* Semaphore.make(cores)
   const large = yield* Semaphore.make(Math.max(1, Math.floor(cores / 2)))
   const smallBytesMax = ByteSize.toNumberUnsafe(Limits.smallBytesMax)
-  return (sizeBytes: number) => Semaphore.withPermits(sizeBytes <= smallBytesMax ? small : large, 1)
+  return (sizeBytes: number): Lane => Semaphore.withPermits(sizeBytes <= smallBytesMax ? small : large, 1)
 })
 
 /** Waits for one turn; the stage is not interrupted when the turn is over. */
@@ -125,13 +127,20 @@ const advance = Effect.fn("Pipeline.advance")(function* (
   options: PipelineOptions,
   timeouts: Map<string, number>,
   envelope: Envelope,
-  due: Due
+  due: Due,
+  lane: Lane
 ) {
-  const startedAtMs = yield* Clock.currentTimeMillis
-  const result = yield* attempts(options, timeouts, due)
-  const durationMs = Math.max(0, (yield* Clock.currentTimeMillis) - startedAtMs)
+  // The lane bounds the work. What is recorded waits for the database, and nobody's processor.
+  const { durationMs, result } = yield* lane(timed(attempts(options, timeouts, due)))
   yield* record(envelope, due, result, durationMs)
 })
+
+const timed = <E, R>(stage: Effect.Effect<StageResult, E, R>) =>
+  Effect.gen(function* () {
+    const startedAtMs = yield* Clock.currentTimeMillis
+    const result = yield* stage
+    return { result, durationMs: Math.max(0, (yield* Clock.currentTimeMillis) - startedAtMs) }
+  })
 
 /** Ends with a result, or with `Unavailable` when somebody else is away. */
 const attempts = (options: PipelineOptions, timeouts: Map<string, number>, due: Due) =>
