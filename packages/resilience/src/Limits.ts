@@ -623,6 +623,8 @@ export const DrillLoad = {
   watchedMax: 2000,
   ticketsWatchedMax: 64,
   watchInterval: Duration.millis(100),
+  watchPauseMin: Duration.millis(50),
+  watchPauseMax: Duration.seconds(10),
   watchesAtOnceMax: 8,
   /** A reaction is looked for this long before it counts as lost. */
   watchFor: Duration.minutes(15),

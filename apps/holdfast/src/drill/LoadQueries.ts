@@ -50,7 +50,6 @@ export const currentPosition = async (
 interface Watched {
   readonly fromMs: number
   readonly isDone: () => Promise<boolean>
-  waitMs: number
   nextMs: number
 }
 
@@ -58,7 +57,15 @@ export interface Watch {
   /** False: too much is watched already, and this is not. */
   add(isDone: () => Promise<boolean>, fromMs: number): boolean
   readonly size: number
+  /** When the first of what is still watched was caused. */
+  readonly oldestMs: number | undefined
   stop(): void
+}
+
+/** In proportion to its age, so that hundreds that wait out an outage are no load of their own. */
+const pauseOf = (ageMs: number): number => {
+  const { watchPauseMax, watchPauseMin } = DrillLoad
+  return Math.min(Duration.toMillis(watchPauseMax), Math.max(Duration.toMillis(watchPauseMin), ageMs / 5))
 }
 
 /** Looks again and again, ever less often, until what was caused is there: how long that took is a reaction's time. */
@@ -74,8 +81,7 @@ export const startWatch = ({ tally }: World): Watch => {
       const outcome = done ? "live" : "failed"
       tally.record({ path: "reactions", dueMs: one.fromMs, endMs, outcome, error: done ? "" : "never seen" })
     }
-    one.waitMs = Math.min(2_000, one.waitMs * 2)
-    one.nextMs = endMs + one.waitMs
+    one.nextMs = endMs + pauseOf(endMs - one.fromMs)
   }
   const turn = () => {
     const nowMs = tally.nowMs()
@@ -91,11 +97,14 @@ export const startWatch = ({ tally }: World): Watch => {
   return {
     add: (isDone, fromMs) => {
       if (watched.size >= DrillLoad.watchedMax) return false
-      watched.add({ fromMs, isDone, waitMs: 50, nextMs: fromMs })
+      watched.add({ fromMs, isDone, nextMs: fromMs })
       return true
     },
     get size() {
       return watched.size
+    },
+    get oldestMs() {
+      return watched.values().next().value?.fromMs
     },
     stop: () => clearInterval(timer)
   }

@@ -67,8 +67,9 @@ export const runDrill = (order: DrillOrder) =>
     yield* Effect.sleep(order.baseline)
     yield* checkHealthy(tally)
     const { acceptsAfterMs, firstError } = yield* breakAndHeal(stage)
+    const reactionsCaughtUp = yield* watchReactions(stage)
     const drained = yield* recover(stage)
-    return yield* conclude(stage, { startedAt, acceptsAfterMs, drained, firstError })
+    return yield* conclude(stage, { startedAt, acceptsAfterMs, drained, firstError, reactionsCaughtUp })
   }).pipe(Effect.scoped)
 
 /** Nothing is broken on purpose where something is broken already. */
@@ -131,6 +132,24 @@ const firstsOf = (first: (path: Path) => number | undefined, fromMs: number) =>
     return atMs === undefined ? null : Math.max(0, Math.round(atMs - fromMs))
   })
 
+/** From the moment at which it accepted again until all that was caused before has been seen; null while it has not. */
+const watchReactions = ({ load, tally }: Stage) =>
+  Effect.gen(function* () {
+    const fromMs = recoveryFromMs(tally)
+    let caughtUpMs: number | null = null
+    const isCaughtUp = Effect.sync(() => (load.awaitedSinceMs() ?? fromMs) >= fromMs)
+    yield* isCaughtUp.pipe(
+      Effect.repeat({ until: (yes) => yes, schedule: Schedule.spaced("100 millis") }),
+      Effect.tap(() =>
+        Effect.sync(() => {
+          caughtUpMs = tally.nowMs() - fromMs
+        })
+      ),
+      Effect.forkScoped
+    )
+    return () => caughtUpMs
+  })
+
 /** The load goes on until everything works and the backlog is gone, or the time for that is over. */
 const recover = ({ load, order, tally }: Stage) =>
   Effect.gen(function* () {
@@ -156,6 +175,7 @@ interface Measured {
   readonly startedAt: string
   readonly acceptsAfterMs: number
   readonly drained: Drain
+  readonly reactionsCaughtUp: () => number | null
   readonly firstError: DrillFigures["firstError"]
 }
 
@@ -179,6 +199,7 @@ const conclude = (stage: Stage, measured: Measured) =>
       ...{ ...order.outage, ...measured, firstSuccess, settled, paths: figures, audit: found },
       viewsCaughtUpMs: measured.drained.viewsMs,
       feedsCaughtUpMs: measured.drained.feedsMs,
+      reactionsCaughtUpMs: measured.reactionsCaughtUp(),
       refusedLater: timesOf(tally.cell("commands", "fault").refused),
       awaited: load.awaited(),
       socketCuts: load.feeds.reduce((total, { cuts }) => total + cuts, 0),

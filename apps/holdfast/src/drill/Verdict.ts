@@ -139,7 +139,7 @@ const inSeconds = (ms: number | null): string => (ms === null ? "not in time" : 
 
 const bars = (figures: DrillFigures): ReadonlyArray<Judgement> => {
   const catchUpMs = Duration.toMillis(Drill.catchUpMax)
-  const { feedsCaughtUpMs, viewsCaughtUpMs } = figures
+  const { feedsCaughtUpMs, reactionsCaughtUpMs, viewsCaughtUpMs } = figures
   const within = (ms: number | null, limitMs: number) => ms !== null && ms <= limitMs
   return [
     ...(figures.dependency === "postgres" ? outageBars(figures) : []),
@@ -152,6 +152,11 @@ const bars = (figures: DrillFigures): ReadonlyArray<Judgement> => {
       `subscribers are caught up within ${catchUpMs / 1000} s`,
       within(feedsCaughtUpMs, catchUpMs),
       inSeconds(feedsCaughtUpMs)
+    ),
+    bar(
+      `what was held up, files to scan among it, is done within ${catchUpMs / 1000} s`,
+      within(reactionsCaughtUpMs, catchUpMs),
+      inSeconds(reactionsCaughtUpMs)
     ),
     ...figures.memory.flatMap(({ flat, growthBytes, process }) =>
       flat === null
