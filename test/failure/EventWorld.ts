@@ -50,14 +50,19 @@ export const makeWorld = Effect.gen(function* () {
   const handled: Array<Envelope> = []
   const shown: Array<Envelope> = []
   let committed = 0
+  const startRelay = Effect.forkScoped(runRelay)
+  const startConsumer = Effect.forkScoped(
+    runConsumer({ group: "views", handle: (envelope) => Effect.sync(() => void handled.push(envelope)) })
+  )
+  const startReader = Effect.forkScoped(keepRunning("change feed", readChanges(shown)))
+  const handledCount = (count: number) =>
+    until(Effect.sync(() => new Set(handled.map(({ eventId }) => eventId)).size >= count))
+  const shownCount = (count: number) => until(Effect.sync(() => shown.length >= count))
   return {
     handled,
-    shown,
-    startRelay: Effect.forkScoped(runRelay),
-    startConsumer: Effect.forkScoped(
-      runConsumer({ group: "views", handle: (envelope) => Effect.sync(() => void handled.push(envelope)) })
-    ),
-    startReader: Effect.forkScoped(keepRunning("change feed", readChanges(shown))),
+    startConsumer,
+    startPublishing: Effect.andThen(startRelay, startReader),
+    start: Effect.all([startRelay, startConsumer, startReader], { discard: true }),
     /** This many more events, round the streams. */
     commit: Effect.fnUntraced(function* (count: number) {
       for (let done = 0; done < count; done++, committed++) {
@@ -67,9 +72,15 @@ export const makeWorld = Effect.gen(function* () {
       }
     }),
     allPositioned: until(Effect.map(log.lastPosition, (last) => last === committed)),
-    handledCount: (count: number) =>
-      until(Effect.sync(() => new Set(handled.map(({ eventId }) => eventId)).size >= count)),
-    shownCount: (count: number) => until(Effect.sync(() => shown.length >= count))
+    handledCount,
+    shownCount,
+    /** Waits until all of that many have come through, and asserts that they came as they must. */
+    caughtUp: Effect.fnUntraced(function* (count: number) {
+      yield* handledCount(count)
+      yield* shownCount(count)
+      assertCompleteInOrder(handled, count)
+      assertShownOnce(shown, count)
+    })
   }
 })
 
@@ -84,7 +95,7 @@ const readChanges = (shown: Array<Envelope>) =>
   })
 
 /** Nothing lost, and the first time that each event was seen keeps its stream's order. */
-export const assertCompleteInOrder = (seen: ReadonlyArray<Envelope>, count: number) => {
+const assertCompleteInOrder = (seen: ReadonlyArray<Envelope>, count: number) => {
   const firsts = [...new Map(seen.toReversed().map((one) => [one.eventId, one])).values()].toReversed()
   assert.strictEqual(firsts.length, count)
   for (const stream of Map.groupBy(firsts, ({ streamId }) => streamId).values()) {
@@ -96,7 +107,7 @@ export const assertCompleteInOrder = (seen: ReadonlyArray<Envelope>, count: numb
 }
 
 /** Each once, positions ascending without a gap. */
-export const assertShownOnce = (shown: ReadonlyArray<Envelope>, count: number) =>
+const assertShownOnce = (shown: ReadonlyArray<Envelope>, count: number) =>
   assert.deepStrictEqual(
     shown.map(({ position }) => Number(position)),
     Array.from({ length: count }, (_, index) => index + 1)
