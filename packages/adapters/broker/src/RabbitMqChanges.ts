@@ -1,0 +1,118 @@
+// The change feed from RabbitMQ's stream queue: every event once, positions ascending without a gap, from any position that the queue still
+// has. A gap is told once; whoever then asks for the whole window gets what lies behind it.
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { Position } from "@holdfast/contracts/Ids"
+import { deadline } from "@holdfast/resilience/Deadline"
+import { Broker as Limits } from "@holdfast/resilience/Limits"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { type Array, Effect, Option, Queue, Result, Stream } from "effect"
+import type { AsyncMessage, Channel } from "rabbitmq-client"
+import type { Rabbit } from "./RabbitMqConnection.ts"
+import { guardedStream, openConsumer, readMessage } from "./RabbitMqConsume.ts"
+import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+
+/** Where in the stream queue a position is. */
+interface Place {
+  readonly position: Position
+  readonly offset: number
+}
+
+/** What this process knows of the stream queue, so that going on need not start at its first event. */
+interface Known {
+  /** The last one that was read. */
+  seen: Place | null
+  /** What comes after the last gap. Nothing before it leads anywhere. */
+  begins: Place | null
+}
+
+export const makeChanges = (rabbit: Rabbit) => {
+  const known: Known = { seen: null, begins: null }
+  return (after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable> =>
+    guardedStream(
+      rabbit,
+      Effect.gen(function* () {
+        yield* rabbit.declared
+        const arriving = yield* openConsumer<AsyncMessage>(rabbit, Limits.changesPrefetchMax + Limits.changesChunkMax)
+        const { arrived, channel, offer } = arriving
+        yield* promise(() => channel.basicQos({ prefetchCount: Limits.changesPrefetchMax }))
+        const start = startOf(known, after)
+        const from = { "x-stream-offset": start?.offset ?? "first" }
+        yield* promise(() => channel.basicConsume({ queue: rabbit.topology.changes, arguments: from }, offer))
+        const next = makeGapless(after, known)
+        const take = Effect.tap(Queue.takeAll(arrived), (messages) => acknowledgeAll(channel, messages))
+        let first = start
+        const read = Effect.suspend(() => {
+          const place = first
+          first = null
+          return place === null ? take : takeAt(take, place, known)
+        })
+        return Stream.flattenIterable(
+          Stream.fromEffectRepeat(Effect.flatMap(read, (messages) => Effect.fromResult(next(messages))))
+        )
+      })
+    )
+}
+
+const startOf = ({ begins, seen }: Known, after: Option.Option<Position>): Place | null =>
+  seen !== null && Option.isSome(after) && seen.position <= after.value ? seen : begins
+
+type Messages = Array.NonEmptyReadonlyArray<AsyncMessage>
+
+/** What is at a place that is known must come at once and be what it was: another stream queue may stand there now, and be shorter. */
+const takeAt = (take: Effect.Effect<Messages, Unavailable>, place: Place, known: Known) =>
+  take.pipe(
+    deadline(Limits.callDeadline),
+    Effect.filterOrFail(
+      ([message]) => {
+        const offset = offsetOf(message)
+        if (offset === null || offset < place.offset) return false
+        return offset > place.offset || Result.getOrNull(readMessage(message))?.position === place.position
+      },
+      () => unavailable("refused", "the change feed is not the one that was read before")
+    ),
+    Effect.catchTag("TimeoutError", () =>
+      Effect.fail(unavailable("refused", `the change feed no longer has position ${place.position}`))
+    ),
+    Effect.tapError(() =>
+      Effect.sync(() => {
+        known.seen = null
+        known.begins = null
+      })
+    )
+  )
+
+const offsetOf = (message: AsyncMessage): number | null => {
+  const offset = message.headers?.["x-stream-offset"]
+  return typeof offset === "number" ? offset : null
+}
+
+const acknowledgeAll = (channel: Channel, messages: Messages) =>
+  attemptNow(() => {
+    const last = messages[messages.length - 1]
+    if (last !== undefined) channel.basicAck({ deliveryTag: last.deliveryTag, multiple: true })
+  })
+
+/** Leaves out what came before and fails at a gap; whoever then asks for the whole window gets what lies behind it. */
+const makeGapless = (after: Option.Option<Position>, known: Known) => {
+  let last = Option.getOrNull(after)
+  return (messages: Messages): Result.Result<ReadonlyArray<Envelope>, Unavailable> => {
+    const fresh: globalThis.Array<Envelope> = []
+    for (const message of messages) {
+      const read = readMessage(message)
+      if (Result.isFailure(read)) return Result.fail(read.failure)
+      const { position } = read.success
+      const offset = offsetOf(message)
+      const place = offset === null ? null : { position, offset }
+      if (last !== null && position <= last) continue
+      if (last !== null && position > last + 1) {
+        known.seen = null
+        known.begins = place
+        return Result.fail(unavailable("refused", `the change feed goes on at ${position}, not after ${last}`))
+      }
+      last = position
+      fresh.push(read.success)
+      if (place !== null) known.seen = place
+    }
+    return Result.succeed(fresh)
+  }
+}

@@ -1,0 +1,102 @@
+// Deliveries from RabbitMQ. The driver's own consumers, which retry in silence, are not used: each stream of deliveries has a channel of its
+// own and fails, typed, as soon as that channel is gone or the server says nothing. So nobody waits on something that is dead, and
+// what was unacknowledged comes back.
+import { decodeEnvelope } from "@holdfast/contracts/CloudEvent"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import { Consumer as ConsumerLimits, Broker as Limits } from "@holdfast/resilience/Limits"
+import type { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Cause, Effect, Queue, Result, Stream } from "effect"
+import type { AsyncMessage, Channel } from "rabbitmq-client"
+import type { ConsumerGroup, Delivery } from "./Broker.ts"
+import type { Handled } from "./Handled.ts"
+import { openChannel, type Rabbit } from "./RabbitMqConnection.ts"
+import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+
+interface Arriving<A> {
+  readonly channel: Channel
+  readonly arrived: Queue.Dequeue<A, Unavailable>
+  readonly offer: (arrival: A) => void
+  readonly fail: (error: Unavailable) => void
+}
+
+/** A channel to consume on and the queue that its messages come by; the queue fails when the channel is gone. */
+export const openConsumer = Effect.fnUntraced(function* <A>(rabbit: Rabbit, countMax: number) {
+  let isSilent = false
+  const channel = yield* openChannel(rabbit.connection, () => isSilent)
+  const arrived = yield* Queue.bounded<A, Unavailable>(countMax)
+  const fail = (error: Unavailable) => {
+    Queue.failCauseUnsafe(arrived, Cause.fail(error))
+  }
+  channel.once("close", () => fail(unavailable("connection_lost", "the channel was closed")))
+  channel.once("basic.cancel", () => fail(unavailable("connection_lost", "the server took the queue away")))
+  const tellOfSilence = (why: Unavailable) => {
+    isSilent = true
+    fail(why)
+  }
+  yield* Effect.acquireRelease(
+    Effect.sync(() => rabbit.waiting.add(tellOfSilence)),
+    () => Effect.sync(() => rabbit.waiting.delete(tellOfSilence))
+  )
+  const offer = (arrival: A) => {
+    if (!Queue.offerUnsafe(arrived, arrival)) fail(unavailable("refused", "the server sends more than was asked for"))
+  }
+  return { channel, arrived, offer, fail } satisfies Arriving<A>
+})
+
+export const consume = (
+  rabbit: Rabbit,
+  group: ConsumerGroup,
+  handled: Handled | null
+): Stream.Stream<Delivery, Unavailable> => {
+  const queues = rabbit.topology.queues(group)
+  const prefetchCount = Math.max(1, Math.floor(ConsumerLimits.prefetchEventsMax / queues.length))
+  const open = Effect.gen(function* () {
+    yield* rabbit.declared
+    const arriving = yield* openConsumer<Delivery>(rabbit, ConsumerLimits.prefetchEventsMax)
+    const { arrived, channel } = arriving
+    yield* promise(() => channel.basicQos({ prefetchCount }))
+    for (const [partition, queue] of queues.entries()) {
+      yield* promise(() => channel.basicConsume({ queue }, (message) => deliver(arriving, partition, message, handled)))
+    }
+    if (handled !== null) yield* Effect.forkScoped(handled.keep)
+    return Stream.fromQueue(arrived)
+  })
+  return guardedStream(rabbit, open)
+}
+
+export const guardedStream = <A, R>(
+  rabbit: Rabbit,
+  open: Effect.Effect<Stream.Stream<A, Unavailable>, Unavailable, R>
+) => Stream.unwrap(rabbit.guard.call(open, { deadline: Limits.declareDeadline }))
+
+const deliver = (
+  { channel, fail, offer }: Arriving<Delivery>,
+  partition: number,
+  message: AsyncMessage,
+  handled: Handled | null
+): void => {
+  const read = readMessage(message)
+  // Written by a newer release: this version may neither skip nor park what it cannot read, so the group stands still, visibly.
+  if (Result.isFailure(read)) {
+    fail(read.failure)
+    return
+  }
+  const envelope = read.success
+  const { deliveryTag, redelivered } = message
+  handled?.delivered(partition, envelope.position)
+  offer({
+    envelope,
+    redelivered,
+    partition,
+    ack: attemptNow(() => {
+      channel.basicAck({ deliveryTag })
+      handled?.acknowledged(partition, envelope.position)
+    }),
+    requeue: attemptNow(() => channel.basicNack({ deliveryTag, requeue: true }))
+  })
+}
+
+export const readMessage = (message: AsyncMessage): Result.Result<Envelope, Unavailable> =>
+  Result.mapError(decodeEnvelope(Buffer.isBuffer(message.body) ? message.body.toString("utf8") : ""), (error) =>
+    unavailable("refused", `event ${message.messageId ?? "without id"} cannot be read here: ${error.detail}`)
+  )
