@@ -2,7 +2,7 @@
 // is only ever made to wait.
 
 import { spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { BoundSocket } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -30,7 +30,7 @@ const kept = (manner = "well") =>
       ...{ logFile: join(root, "kept.log"), sockets: [{ name: "http", fd: socket.fd() }] }
     })
     const keeper = yield* Effect.acquireRelease(keep(plan), ({ stop }) => stop)
-    return { ...keeper, url: `http://127.0.0.1:${socket.address().port}/` }
+    return { ...keeper, url: `http://127.0.0.1:${socket.address().port}/`, marker: join(root, "marker") }
   })
 
 /** By a connection of its own; the answer is who answered. */
@@ -42,13 +42,18 @@ const calmly: Replacing<RunningChild> = { whyNotReady: (one) => one.whyNotReady,
 const eventually = (state: Effect.Effect<KeptState>, holds: (state: KeptState) => boolean) =>
   state.pipe(Effect.repeat({ until: holds, schedule: Schedule.spaced("20 millis") }))
 
+const soon = (holds: () => boolean) =>
+  Effect.sync(holds).pipe(Effect.repeat({ until: (yes) => yes, schedule: Schedule.spaced("5 millis") }))
+
+const isStopped = (pid: number) => readFileSync(`/proc/${pid}/stat`, "utf8").includes(") T ")
+
 const running = (keeper: Effect.Success<ReturnType<typeof kept>>) =>
   Effect.andThen(
     keeper.firstReady,
     Effect.map(keeper.state, ({ pid }) => pid ?? 0)
   )
 
-describe("a kept process", () => {
+describe.concurrent("a kept process", () => {
   it.live("is started again when it is killed", () =>
     Effect.gen(function* () {
       const keeper = yield* kept()
@@ -65,6 +70,7 @@ describe("a kept process", () => {
       const first = yield* running(keeper)
       assert.strictEqual(yield* ask(keeper.url), first)
       signalOne(first, "SIGKILL")
+      yield* soon(() => !isRunning(first))
       assert.notStrictEqual(yield* ask(keeper.url), first)
     })
   )
@@ -114,6 +120,8 @@ describe("a kept process", () => {
         Effect.fnUntraced(function* (keeper, index) {
           const first = yield* running(keeper)
           signalOne(first, index === 0 ? "SIGSTOP" : "SIGUSR2")
+          // A signal takes its time: whom the process takes in before it hangs, it takes with it.
+          yield* soon(() => (index === 0 ? isStopped(first) : existsSync(keeper.marker)))
           const second = yield* ask(keeper.url)
           assert.isFalse(isRunning(first))
           const { detail, pid } = yield* keeper.state

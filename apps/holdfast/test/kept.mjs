@@ -7,6 +7,7 @@ const [manner, marker] = process.argv.slice(2)
 if (manner === "deaf") for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => undefined)
 if (manner === "busy")
   process.on("SIGUSR2", () => {
+    writeFileSync(marker, "")
     for (;;);
   })
 if (manner === "broken" || (manner === "once" && existsSync(marker))) {

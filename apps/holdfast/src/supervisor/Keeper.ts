@@ -138,11 +138,12 @@ const supervise = <R extends Running>(kept: Kept<R>) =>
       const lastedMs = (yield* Clock.currentTimeMillis) - begunMs
       endsInARow = lastedMs > Duration.toMillis(Supervisor.backoffForgets) ? 1 : endsInARow + 1
       yield* giveUpWhenHopeless(kept, endsInARow, end.why)
-      yield* Ref.update(kept.state, (state) => ({ ...state, restarts: state.restarts + 1 }))
-      if ((yield* Ref.get(kept.state)).phase === "held") continue
       const lastWords =
         lastedMs < Duration.toMillis(Supervisor.backoffForgets) ? yield* lastLine(kept.plan.logFile) : ""
-      yield* enter(kept, { phase: "restarting", pid: null, address: null, detail: `${end.why}${lastWords}` })
+      const { phase, restarts } = yield* Ref.get(kept.state)
+      const whyDown = phase === "held" ? {} : ({ phase: "restarting", detail: `${end.why}${lastWords}` } as const)
+      yield* enter(kept, { restarts: restarts + 1, pid: null, address: null, ...whyDown })
+      if (phase === "held") continue
       yield* Effect.sleep(yield* backoff(endsInARow - 1, Supervisor.backoffMin, Supervisor.backoffMax))
     }
   }).pipe(

@@ -1,6 +1,6 @@
 // gRPC: one method per definition, loaded from the generated .proto, with the standard health and reflection services. A refusal is a
 // status, with the same problem details as REST in its metadata.
-import { createServer } from "node:net"
+import { createServer, type Server as Listener } from "node:net"
 import * as grpc from "@grpc/grpc-js"
 import { loadSync } from "@grpc/proto-loader"
 import { ReflectionService } from "@grpc/reflection"
@@ -15,7 +15,20 @@ import { Identity } from "@holdfast/identity/Identity"
 import { Health } from "@holdfast/resilience/Health"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
 import { Commands, Http } from "@holdfast/resilience/Limits"
-import { ByteSize, Data, Duration, Effect, type Exit, FiberSet, Layer, Option, Schedule, Schema, Tracer } from "effect"
+import {
+  ByteSize,
+  Cause,
+  Data,
+  Duration,
+  Effect,
+  type Exit,
+  FiberSet,
+  Layer,
+  Option,
+  Schedule,
+  Schema,
+  Tracer
+} from "effect"
 import { HealthImplementation } from "grpc-health-check"
 import { authenticate } from "../Authenticate.ts"
 import { decodeCommand } from "../DecodeCommand.ts"
@@ -53,7 +66,7 @@ export const layer = (options: GrpcOptions) =>
       server.addService(serviceDefinition(), implementation)
       health.addToServer(server)
       new ReflectionService(definition).addToServer(server)
-      yield* Effect.acquireRelease(listen(server, options), (stopAccepting) => stop(server, stopAccepting))
+      yield* Effect.acquireRelease(listen(server, options), (listener) => stop(server, listener))
       yield* Effect.forkScoped(keepRunning("telling the gRPC health service", tellHealth(health)))
     })
   )
@@ -64,37 +77,22 @@ const serverLimits: grpc.ServerOptions = {
   "grpc.max_connection_idle_ms": Duration.toMillis(Http.keepAlive)
 }
 
-const listen = (server: grpc.Server, options: GrpcOptions) =>
-  options.fd === undefined ? listenAt(server, options) : listenOn(server, options.fd, options)
-
-const listenAt = (server: grpc.Server, { host, port }: GrpcOptions) =>
-  Effect.callback<Stop, GrpcCannotListen>((resume) => {
-    server.bindAsync(`${host}:${port}`, grpc.ServerCredentials.createInsecure(), (error) =>
-      resume(
-        error === null
-          ? Effect.succeed(() => undefined)
-          : Effect.fail(new GrpcCannotListen({ host, port, message: error.message }))
-      )
-    )
-  })
-
-/** The library opens its sockets itself, but takes connections from elsewhere. */
-const listenOn = (server: grpc.Server, fd: number, { host, port }: GrpcOptions) =>
-  Effect.callback<Stop, GrpcCannotListen>((resume) => {
+/** On a listener of ours: the library takes connections from elsewhere, but neither inherited sockets nor a stop that waits (see `stop`). */
+const listen = (server: grpc.Server, { fd, host, port }: GrpcOptions) =>
+  Effect.callback<Listener, GrpcCannotListen>((resume) => {
     const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
     const listener = createServer((socket) => injector.injectConnection(socket))
     listener.once("error", ({ message }) => resume(Effect.fail(new GrpcCannotListen({ host, port, message }))))
-    listener.listen({ fd }, () => resume(Effect.succeed(() => void listener.close())))
+    listener.listen(fd === undefined ? { host, port } : { fd }, () => resume(Effect.succeed(listener)))
   })
 
-/** Takes no new connection. */
-type Stop = () => void
-
-/** Calls under way may finish; whoever only keeps a connection open is told to go elsewhere and is not waited for. */
-const stop = (server: grpc.Server, stopAccepting: Stop) =>
+// Calls under way may finish; whoever only keeps a connection open is told to go elsewhere. The library says that it has shut down while
+// calls are still under way: Node 24 closes the sessions of a server that closes, and the library takes a session that closes for one that
+// is closed. The listener knows when the last connection has ended.
+const stop = (server: grpc.Server, listener: Listener) =>
   Effect.callback<void>((resume) => {
-    stopAccepting()
-    server.tryShutdown(() => resume(Effect.void))
+    listener.close(() => resume(Effect.void))
+    server.tryShutdown(() => undefined)
   }).pipe(
     Effect.timeoutOrElse({
       duration: Commands.requestDeadline,
@@ -137,7 +135,10 @@ const answer = (name: CommandName, call: Call, bus: CommandBus["Service"], ident
     const payload = shape === undefined ? fields : fromProto(shape, fields)
     const decoded = yield* Effect.fromResult(decodeCommand(name, payload, meta ?? {}))
     return yield* bus.execute({ principal, ...decoded, causationId: Option.none() })
-  }).pipe(Effect.withSpan(`Grpc.${name}`, { kind: "server", ...parentOf(call.metadata) }))
+  }).pipe(
+    Effect.tapDefect((defect) => Effect.logError("a gRPC call failed", defect)),
+    Effect.withSpan(`Grpc.${name}`, { kind: "server", ...parentOf(call.metadata) })
+  )
 
 const requestOf = (request: unknown): Readonly<Record<string, unknown>> =>
   typeof request === "object" && request !== null ? { ...request } : {}
@@ -160,12 +161,13 @@ const reply = (exit: Exit.Exit<CommandAccepted, Refused>, respond: Respond) => {
   if (exit._tag === "Success") return respond(null, exit.value)
   const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail")
   // A defect tells nothing of itself to the outside.
-  respond(
-    failed === undefined
-      ? { code: grpc.status.INTERNAL, details: "The desk failed; nothing is known." }
-      : statusOf(failed.error)
-  )
+  respond(failed === undefined ? unknownOutcome(exit.cause) : statusOf(failed.error))
 }
+
+const unknownOutcome = (cause: Cause.Cause<unknown>): Partial<grpc.StatusObject> =>
+  Cause.hasInterruptsOnly(cause)
+    ? { code: grpc.status.UNAVAILABLE, details: "The desk is stopping: send this again with the same commandId." }
+    : { code: grpc.status.INTERNAL, details: "The desk failed; nothing is known." }
 
 const statusOf = (error: Refused): Partial<grpc.StatusObject> => {
   const problem = toProblem(error)
