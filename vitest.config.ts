@@ -9,9 +9,20 @@ const ssr = { resolve: { conditions: ["module-sync", "node", "import", "default"
 
 export default defineConfig({
   test: {
+    // Loading Effect anew for each file would take a third of the time; what files share then, modules, holds no state of a test.
+    isolate: false,
     projects: [
-      // Some start a process of their own, which takes seconds on a busy machine.
-      { ssr, test: { name: "unit", include: ["**/*.test.ts"], exclude: [...ignored, ...live], testTimeout: 30_000 } },
+      {
+        ssr,
+        test: {
+          name: "unit",
+          include: ["**/*.test.ts"],
+          exclude: [...ignored, ...live],
+          // Some start a process of their own, which takes seconds on a busy machine.
+          testTimeout: 30_000,
+          maxWorkers: 2
+        }
+      },
       {
         ssr,
         test: {
@@ -20,7 +31,8 @@ export default defineConfig({
           exclude: ignored,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          maxWorkers: 2
+          // One more than there are processors: most of these wait for something to be noticed.
+          maxWorkers: 3
         }
       }
     ]
