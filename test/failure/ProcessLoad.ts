@@ -46,7 +46,7 @@ const post = (
   })
 
 /** Between two requests of one kind: a load that takes every processor would measure the machine, not the change of processes. */
-const paceMs = 150
+const paceMs = 250
 
 /** Runs each of these again and again until it is told to stop; a failure ends nothing and is counted. */
 export const keepDoing = (work: Readonly<Record<string, () => Promise<void>>>) => {
