@@ -4,7 +4,7 @@
 import { Position, StreamId } from "@holdfast/contracts/Ids"
 import type { AppendOutcome, CommandStore, Decided } from "@holdfast/database/CommandStore"
 import type { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
-import type { EventLog } from "@holdfast/database/EventLog"
+import { type EventLog, LogId } from "@holdfast/database/EventLog"
 import { makeNumberStock } from "@holdfast/database/NumberStock"
 import type { Parking } from "@holdfast/database/ParkedEvents"
 import type { ReadProjection, ReadTables } from "@holdfast/database/ReadTables"
@@ -157,6 +157,9 @@ export const eventLog = (
     database.call(() => {
       core.published = Math.max(core.published, position)
     }),
+  // Never restored from a backup in here.
+  identity: Effect.succeed(LogId.make("log")),
+  renewIdentity: () => Effect.die("the simulated log is never set back"),
   lastPosition: database.call(() => Position.make(core.positioned.length)),
   hasUnpositioned: database.call(() => core.waiting.length > 0),
   readAfter: (after, countMax) =>

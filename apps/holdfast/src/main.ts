@@ -9,6 +9,7 @@ import { drill } from "./cli/Drill.ts"
 import { migrate } from "./cli/Migrate.ts"
 import { parked } from "./cli/Parked.ts"
 import { restart } from "./cli/Restart.ts"
+import { restored } from "./cli/Restored.ts"
 import { status } from "./cli/Status.ts"
 import { token } from "./cli/Token.ts"
 import { up } from "./cli/Up.ts"
@@ -17,7 +18,7 @@ import { killAllNow } from "./supervisor/UnderWay.ts"
 
 const holdfast = Command.make("holdfast").pipe(
   Command.withDescription("A customer support desk that keeps working when its surroundings do not."),
-  Command.withSubcommands([up, status, restart, doctor, migrate, token, parked, drill])
+  Command.withSubcommands([up, status, restart, doctor, migrate, restored, token, parked, drill])
 )
 
 const say = (error: unknown) => (error instanceof Refusal ? Console.error(`holdfast: ${error.sentence}`) : Effect.void)

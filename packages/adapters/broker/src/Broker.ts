@@ -3,7 +3,7 @@
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { type Array, Context, type Effect, type Option, Schema, type Stream } from "effect"
+import { type Array, Context, Data, type Effect, type Option, Schema, type Stream } from "effect"
 
 /** Who consumes: each group sees every event once, whatever the number of processes that share the work. */
 export const ConsumerGroup = Schema.Literals(["views", "cache", "automation", "analytics", "webhooks", "files"])
@@ -21,6 +21,9 @@ export interface Delivery {
   readonly requeue: Effect.Effect<void, Unavailable>
 }
 
+/** The change feed goes on with the events of another event log: the database was replaced or restored, and positions begin anew. */
+export class AnotherLog extends Data.TaggedError("AnotherLog")<{ readonly message: string }> {}
+
 export class Broker extends Context.Service<
   Broker,
   {
@@ -28,7 +31,7 @@ export class Broker extends Context.Service<
     publish(envelopes: Array.NonEmptyReadonlyArray<Envelope>): Effect.Effect<void, Unavailable>
     /** At least once; the events of one stream in version order, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
     consume(group: ConsumerGroup): Stream.Stream<Delivery, Unavailable>
-    /** Every event after `after` (none: the whole retained window), then live, each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. */
-    changes(after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable>
+    /** Every event after `after` (none: the whole retained window), then live, each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
+    changes(after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable | AnotherLog>
   }
 >()("@holdfast/broker/Broker") {}

@@ -3,13 +3,14 @@
 import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Effect, Layer } from "effect"
-import { Broker, type ConsumerGroup } from "./Broker.ts"
-import { type Handled, makeHandled } from "./Handled.ts"
+import { Broker } from "./Broker.ts"
+import { makeHandled } from "./Handled.ts"
+import type { OnLog } from "./OnLog.ts"
 import { makeChanges } from "./RabbitMqChanges.ts"
 import { connect, type RabbitMqOptions } from "./RabbitMqConnection.ts"
 import { consume } from "./RabbitMqConsume.ts"
 import { makePublish } from "./RabbitMqPublish.ts"
-import { makeRefill, type Refill } from "./Refill.ts"
+import { makeRefill } from "./Refill.ts"
 
 export type { RabbitMqOptions } from "./RabbitMqConnection.ts"
 
@@ -22,22 +23,18 @@ export const layerOnLog = (options: RabbitMqOptions) =>
     Broker,
     Effect.gen(function* () {
       const cursors = yield* ConsumerCursors
-      const refill = makeRefill(yield* EventLog, cursors)
-      return yield* make(options, { refill, handled: (group) => makeHandled(cursors, group) })
+      const log = yield* EventLog
+      const refill = makeRefill(log, cursors)
+      return yield* make(options, { identity: log.identity, refill, handled: (group) => makeHandled(cursors, group) })
     })
   )
 
-interface OnLog {
-  readonly refill: Refill
-  readonly handled: (group: ConsumerGroup) => Handled
-}
-
 const make = Effect.fnUntraced(function* (options: RabbitMqOptions, onLog: OnLog | null) {
   const rabbit = yield* connect(options)
-  const publish = yield* makePublish(rabbit, onLog?.refill ?? null)
+  const publish = yield* makePublish(rabbit, onLog)
   return Broker.of({
     publish,
-    consume: (group) => consume(rabbit, group, onLog?.handled(group) ?? null),
+    consume: (group) => consume(rabbit, group, onLog),
     changes: makeChanges(rabbit)
   })
 })

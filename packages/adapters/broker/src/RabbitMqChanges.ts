@@ -7,6 +7,7 @@ import { Broker as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Array, Effect, Option, Queue, Result, Stream } from "effect"
 import type { AsyncMessage, Channel } from "rabbitmq-client"
+import { AnotherLog } from "./Broker.ts"
 import type { Rabbit } from "./RabbitMqConnection.ts"
 import { guardedStream, openConsumer, readMessage } from "./RabbitMqConsume.ts"
 import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
@@ -23,11 +24,13 @@ interface Known {
   seen: Place | null
   /** What comes after the last gap. Nothing before it leads anywhere. */
   begins: Place | null
+  /** Whose events they are, once some message has said so. */
+  log: string | null
 }
 
 export const makeChanges = (rabbit: Rabbit) => {
-  const known: Known = { seen: null, begins: null }
-  return (after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable> =>
+  const known: Known = { seen: null, begins: null, log: null }
+  return (after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable | AnotherLog> =>
     guardedStream(
       rabbit,
       Effect.gen(function* () {
@@ -92,10 +95,10 @@ const acknowledgeAll = (channel: Channel, messages: Messages) =>
     if (last !== undefined) channel.basicAck({ deliveryTag: last.deliveryTag, multiple: true })
   })
 
-/** Leaves out what came before and fails at a gap; whoever then asks for the whole window gets what lies behind it. */
+/** Leaves out what came before and fails at a gap, or where another log begins; whoever then asks for the whole window gets what lies behind it. */
 const makeGapless = (after: Option.Option<Position>, known: Known) => {
   let last = Option.getOrNull(after)
-  return (messages: Messages): Result.Result<ReadonlyArray<Envelope>, Unavailable> => {
+  return (messages: Messages): Result.Result<ReadonlyArray<Envelope>, Unavailable | AnotherLog> => {
     const fresh: globalThis.Array<Envelope> = []
     for (const message of messages) {
       const read = readMessage(message)
@@ -103,6 +106,12 @@ const makeGapless = (after: Option.Option<Position>, known: Known) => {
       const { position } = read.success
       const offset = offsetOf(message)
       const place = offset === null ? null : { position, offset }
+      const log = message.appId ?? known.log
+      if (known.log !== null && log !== known.log) {
+        Object.assign(known, { seen: null, begins: place, log })
+        return Result.fail(new AnotherLog({ message: `the change feed goes on at ${position} with another event log` }))
+      }
+      known.log = log
       if (last !== null && position <= last) continue
       if (last !== null && position > last + 1) {
         known.seen = null

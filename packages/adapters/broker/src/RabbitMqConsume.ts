@@ -3,14 +3,16 @@
 // what was unacknowledged comes back.
 import { decodeEnvelope } from "@holdfast/contracts/CloudEvent"
 import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { LogId } from "@holdfast/database/EventLog"
 import { Consumer as ConsumerLimits, Broker as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Cause, Effect, Queue, Result, Stream } from "effect"
 import type { AsyncMessage, Channel } from "rabbitmq-client"
 import type { ConsumerGroup, Delivery } from "./Broker.ts"
 import type { Handled } from "./Handled.ts"
+import { identityOf, type OnLog } from "./OnLog.ts"
 import { openChannel, type Rabbit } from "./RabbitMqConnection.ts"
-import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+import { asUnavailable, attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
 
 interface Arriving<A> {
   readonly channel: Channel
@@ -46,28 +48,46 @@ export const openConsumer = Effect.fnUntraced(function* <A>(rabbit: Rabbit, coun
 export const consume = (
   rabbit: Rabbit,
   group: ConsumerGroup,
-  handled: Handled | null
+  onLog: OnLog | null
 ): Stream.Stream<Delivery, Unavailable> => {
   const queues = rabbit.topology.queues(group)
   const prefetchCount = Math.max(1, Math.floor(ConsumerLimits.prefetchEventsMax / queues.length))
-  const open = Effect.gen(function* () {
+  const handled = onLog?.handled(group) ?? null
+  const open = Effect.fnUntraced(function* (log: LogId | undefined) {
     yield* rabbit.declared
+    const isForeign = foreignTo(log)
     const arriving = yield* openConsumer<Delivery>(rabbit, ConsumerLimits.prefetchEventsMax)
     const { arrived, channel } = arriving
     yield* promise(() => channel.basicQos({ prefetchCount }))
     for (const [partition, queue] of queues.entries()) {
-      yield* promise(() => channel.basicConsume({ queue }, (message) => deliver(arriving, partition, message, handled)))
+      yield* promise(() =>
+        channel.basicConsume({ queue }, (message) =>
+          isForeign(message) ? passOver(arriving, message) : deliver(arriving, partition, message, handled)
+        )
+      )
     }
     if (handled !== null) yield* Effect.forkScoped(handled.keep)
     return Stream.fromQueue(arrived)
   })
-  return guardedStream(rabbit, open)
+  return Stream.unwrap(Effect.map(identityOf(onLog), (log) => guardedStream(rabbit, open(log))))
 }
 
-export const guardedStream = <A, R>(
-  rabbit: Rabbit,
-  open: Effect.Effect<Stream.Stream<A, Unavailable>, Unavailable, R>
-) => Stream.unwrap(rabbit.guard.call(open, { deadline: Limits.declareDeadline }))
+export const guardedStream = <A, E, R>(rabbit: Rabbit, open: Effect.Effect<Stream.Stream<A, E>, Unavailable, R>) =>
+  Stream.unwrap(rabbit.guard.call(open, { deadline: Limits.declareDeadline }))
+
+/** Of another event log than this: its positions and versions mean other events. Nothing that was published before logs had names is. */
+const foreignTo =
+  (log: LogId | undefined) =>
+  ({ appId }: AsyncMessage): boolean =>
+    log !== undefined && appId !== undefined && appId !== log
+
+const passOver = ({ channel, fail }: Arriving<Delivery>, { deliveryTag }: AsyncMessage): void => {
+  try {
+    channel.basicAck({ deliveryTag })
+  } catch (error) {
+    fail(asUnavailable(error))
+  }
+}
 
 const deliver = (
   { channel, fail, offer }: Arriving<Delivery>,

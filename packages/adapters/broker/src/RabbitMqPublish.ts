@@ -4,14 +4,15 @@
 
 import { encodeEnvelope, mediaType } from "@holdfast/contracts/CloudEvent"
 import type { Envelope } from "@holdfast/contracts/Envelope"
+import type { LogId } from "@holdfast/database/EventLog"
 import { Health } from "@holdfast/resilience/Health"
 import { Broker as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Array, Effect, Exit, Scope, Semaphore } from "effect"
 import type { Channel, Connection } from "rabbitmq-client"
+import { identityOf, type OnLog } from "./OnLog.ts"
 import { declareAnew, exchangeExists, isWhole, openConnection, type Rabbit } from "./RabbitMqConnection.ts"
 import { closing, promise, unavailable } from "./RabbitMqFailure.ts"
-import type { Refill } from "./Refill.ts"
 import { routingKeyOf, type Topology } from "./Topology.ts"
 
 /** The connection to publish on, opened with the first use, and why the server takes nothing from it; null: it does. */
@@ -40,47 +41,56 @@ const makeOutgoing = Effect.fnUntraced(function* ({ options }: Rabbit) {
   return { open, blocked: () => blocked }
 })
 
-export const makePublish = Effect.fnUntraced(function* (rabbit: Rabbit, refill: Refill | null) {
+interface Outgoing {
+  readonly channel: Channel
+  /** Whose events go out by it. */
+  readonly log: LogId | undefined
+}
+
+export const makePublish = Effect.fnUntraced(function* (rabbit: Rabbit, onLog: OnLog | null) {
   const { topology } = rabbit
   const outgoing = yield* makeOutgoing(rabbit)
   const one = yield* Semaphore.make(1)
-  let open: Channel | null = null
+  let open: Outgoing | null = null
   const drop = Effect.suspend(() => {
     const dropped = open
     open = null
-    return dropped === null ? Effect.void : Effect.forkDetach(closing(() => dropped.close()))
+    return dropped === null ? Effect.void : Effect.forkDetach(closing(() => dropped.channel.close()))
   })
   yield* Effect.addFinalizer(() => drop)
   const dropOnFailure = <A, E, R>(self: Effect.Effect<A, E, R>) =>
     Effect.onExit(self, (exit) => (Exit.isFailure(exit) ? drop : Effect.void))
   // Declaring comes after the channel is there, on the same connection: a server that has just started may be up before its queues
   // are, and only an answered declaration says that they are there to take what is published.
-  const openConfirming = Effect.gen(function* () {
+  const openConfirming = Effect.fnUntraced(function* (log: LogId | undefined) {
     const connection = yield* outgoing.open
-    const acquired = yield* promise(() => connection.acquire({ emitErrorsFromChannel: true }))
-    acquired.on("error", () => {})
+    const channel = yield* promise(() => connection.acquire({ emitErrorsFromChannel: true }))
+    channel.on("error", () => {})
+    const acquired: Outgoing = { channel, log }
     open = acquired
     const settled = yield* exchangeExists(connection, topology.settled)
-    if (settled && (yield* isWhole(connection, topology))) yield* promise(() => topology.declare(acquired))
+    if (settled && (yield* isWhole(connection, topology))) yield* promise(() => topology.declare(channel))
     else yield* declareAnew(connection, topology)
-    yield* promise(() => acquired.confirmSelect())
+    yield* promise(() => channel.confirmSelect())
     return acquired
-  }).pipe(dropOnFailure)
+  }, dropOnFailure)
   // Some confirmed and some not: the rest of this channel's promises are worth nothing.
-  const sendAll = (confirming: Channel, envelopes: Array.NonEmptyReadonlyArray<Envelope>) =>
+  const sendAll = (confirming: Outgoing, envelopes: Array.NonEmptyReadonlyArray<Envelope>) =>
     rabbit.guard.call(
       promise(() => Promise.all(envelopes.map((envelope) => send(topology, confirming, envelope)))).pipe(dropOnFailure)
     )
-  const fill = Effect.fnUntraced(function* (confirming: Channel) {
+  const fill = Effect.fnUntraced(function* (confirming: Outgoing) {
     if (!(yield* rabbit.guard.call(exchangeExists(yield* outgoing.open, topology.lost)))) return
-    if (refill !== null) yield* refill((envelopes) => Effect.asVoid(sendAll(confirming, envelopes)))
-    yield* rabbit.guard.call(promise(() => confirming.exchangeDelete({ exchange: topology.lost })))
+    if (onLog !== null) yield* onLog.refill((envelopes) => Effect.asVoid(sendAll(confirming, envelopes)))
+    yield* rabbit.guard.call(promise(() => confirming.channel.exchangeDelete({ exchange: topology.lost })))
   }, dropOnFailure)
   const ready = Effect.gen(function* () {
     const blocked = outgoing.blocked()
     if (blocked !== null) return yield* unavailable("refused", `RabbitMQ takes no messages: ${blocked}`)
-    if (open?.active === true) return open
-    const confirming = yield* rabbit.guard.call(openConfirming, { deadline: Limits.declareDeadline })
+    if (open?.channel.active === true) return open
+    const confirming = yield* rabbit.guard.call(openConfirming(yield* identityOf(onLog)), {
+      deadline: Limits.declareDeadline
+    })
     yield* fill(confirming)
     return confirming
   })
@@ -110,14 +120,15 @@ const keepWhole = (look: Effect.Effect<void, Unavailable>) =>
     Effect.forkScoped
   )
 
-const send = (topology: Topology, channel: Channel, envelope: Envelope) =>
+const send = (topology: Topology, { channel, log }: Outgoing, envelope: Envelope) =>
   channel.basicPublish(
     {
       exchange: topology.events,
       routingKey: routingKeyOf(envelope),
       durable: true,
       contentType: mediaType,
-      messageId: envelope.eventId
+      messageId: envelope.eventId,
+      ...(log === undefined ? {} : { appId: log })
     },
     Buffer.from(encodeEnvelope(envelope))
   )

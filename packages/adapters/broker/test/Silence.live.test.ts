@@ -38,9 +38,9 @@ it.live("a hung RabbitMQ: readers and consumers are told that it does not answer
       const told = yield* Effect.all([untilTold(broker.changes(Option.none())), untilTold(broker.consume("views"))], {
         concurrency: "unbounded"
       })
-      const reasons = told.map((result) => (Result.isFailure(result) ? result.failure.reason : "ended"))
+      const reasons = told.map((result) => (Result.isFailure(result) ? result.failure : "ended"))
       // The heartbeat would have said that the connection is lost.
-      expect(reasons).toEqual(["timeout", "timeout"])
+      expect(reasons).toMatchObject([{ reason: "timeout" }, { reason: "timeout" }])
       yield* stateIs("degraded")
       yield* line.set({ _tag: "Pass" })
       yield* broker.publish([event(2)])

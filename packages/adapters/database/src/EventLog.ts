@@ -2,7 +2,11 @@
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Context, type Effect, type Stream } from "effect"
+import { Context, type Effect, Schema, type Stream } from "effect"
+
+/** Of one event log, for as long as its positions mean the same events. */
+export const LogId = Schema.String.pipe(Schema.brand("LogId"))
+export type LogId = typeof LogId.Type
 
 export class EventLog extends Context.Service<
   EventLog,
@@ -13,6 +17,10 @@ export class EventLog extends Context.Service<
     readonly published: Effect.Effect<Position, Unavailable>
     /** Never moves the cursor back. */
     markPublished(position: Position): Effect.Effect<void, Unavailable>
+    /** The relay's cursor and the log are this one's; events that a broker holds of another log mean nothing here. */
+    readonly identity: Effect.Effect<LogId, Unavailable>
+    /** For a log that was set back, by the restore of a backup: a new identity, and everything after `from` is published again. */
+    renewIdentity(from: Position): Effect.Effect<void, Unavailable>
     readonly lastPosition: Effect.Effect<Position, Unavailable>
     /** Committed events wait for their positions: while that lasts, whoever has come to the last position is not current. */
     readonly hasUnpositioned: Effect.Effect<boolean, Unavailable>

@@ -10,7 +10,7 @@ import { Duration, Effect, Exit, Layer, Schedule, Scope, Stream } from "effect"
 import { Reactivity } from "effect/reactivity"
 import { SqlClient } from "effect/sql"
 import { Database } from "./Database.ts"
-import { EventLog } from "./EventLog.ts"
+import { EventLog, LogId } from "./EventLog.ts"
 import { type EventRow, eventColumns, toEnvelope } from "./EventLogRows.ts"
 
 export const layer = Layer.effect(
@@ -23,6 +23,8 @@ export const layer = Layer.effect(
       assignPositions: (countMax) => database.run(assignPositions(countMax)),
       published: database.run(relayState("published_position")),
       markPublished: (position) => database.run(markPublished(position)),
+      identity: database.run(identity),
+      renewIdentity: (from) => database.run(renewIdentity(from)),
       lastPosition: database.run(relayState("last_position")),
       hasUnpositioned: database.run(hasUnpositioned),
       readAfter: (after, countMax) =>
@@ -47,6 +49,19 @@ const relayState = Effect.fnUntraced(function* (column: "published_position" | "
   const rows = yield* sql<{ readonly position: number }>`
     SELECT ${sql(column)}::float8 AS position FROM core.relay_state WHERE id = 1`
   return Position.make(rows[0]?.position ?? 0)
+})
+
+const identity = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const rows = yield* sql<{ readonly id: string }>`SELECT log_id AS id FROM core.relay_state WHERE id = 1`
+  return LogId.make(rows[0]?.id ?? "")
+})
+
+const renewIdentity = Effect.fnUntraced(function* (from: Position) {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`
+    UPDATE core.relay_state SET log_id = gen_random_uuid(), published_position = least(published_position, ${from})
+    WHERE id = 1`
 })
 
 const hasUnpositioned = Effect.gen(function* () {

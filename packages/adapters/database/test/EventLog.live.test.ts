@@ -92,6 +92,19 @@ layer(coreForTests, options)("EventLog", (it) => {
     })
   )
 
+  it.effect("is another log once it was set back, and is published again from where it is told", () =>
+    Effect.gen(function* () {
+      const log = yield* EventLog
+      const before = yield* log.identity
+      assert.strictEqual(yield* log.identity, before)
+      yield* log.renewIdentity(Position.make(9))
+      assert.notStrictEqual(yield* log.identity, before)
+      assert.strictEqual(yield* log.published, 7)
+      yield* log.renewIdentity(Position.make(4))
+      assert.strictEqual(yield* log.published, 4)
+    })
+  )
+
   it.effect("lets one lead a role at a time; the next one when that one is done", () =>
     Effect.gen(function* () {
       const log = yield* EventLog

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Broker } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Position } from "@holdfast/contracts/Ids"
-import { EventLog } from "@holdfast/database/EventLog"
+import { EventLog, LogId } from "@holdfast/database/EventLog"
 import { KeepRunning } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { sequence } from "@holdfast/testkit/Envelopes"
@@ -19,6 +19,8 @@ const makeWorld = () => {
   const confirmed: Array<number> = []
   const state = { assigned: 0, published: 0, brokerAway: false, markingFails: false }
   const log = EventLog.of({
+    identity: Effect.succeed(LogId.make("log")),
+    renewIdentity: () => Effect.void,
     assignPositions: (countMax) =>
       Effect.sync(() => {
         const count = Math.min(countMax, committed.length - state.assigned)

@@ -1,6 +1,6 @@
 // The feed of events into the hub: loads the window, follows the broker, and goes on from the last position when the broker was away.
 // It never ends and never gives up; while the broker is lost it says so, and nobody is disconnected for it.
-import { Broker } from "@holdfast/broker/Broker"
+import { type AnotherLog, Broker } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import { Realtime } from "@holdfast/resilience/Limits"
@@ -70,6 +70,7 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
     const exit = yield* Effect.exit(
       Effect.raceFirst(follow, Effect.andThen(present(reading), Effect.andThen(setState("live"), Effect.never)))
     )
+    if (isOfAnotherLog(exit)) hub.forget()
     isRefused = refusedBy(exit)
     yield* setState("stale")
     yield* report(exit, events, failures)
@@ -109,17 +110,26 @@ const emptyMs = Duration.toMillis(Realtime.loadEmptyDelay)
 const isPresent = ({ count, lastMs, newestMs, startedMs }: Reading, nowMs: number): boolean =>
   count === 0 ? nowMs - startedMs >= emptyMs : newestMs >= startedMs || nowMs - lastMs >= quietMs
 
-const refusedBy = (exit: Exit.Exit<unknown, Unavailable>): boolean =>
-  Option.match(Exit.findErrorOption(exit), { onNone: () => false, onSome: (error) => error.reason === "refused" })
+type FeedExit = Exit.Exit<unknown, Unavailable | AnotherLog>
+
+const refusedBy = (exit: FeedExit): boolean =>
+  Option.exists(Exit.findErrorOption(exit), (error) => error._tag === "Unavailable" && error.reason === "refused")
+
+const isOfAnotherLog = (exit: FeedExit): boolean =>
+  Option.exists(Exit.findErrorOption(exit), ({ _tag }) => _tag === "AnotherLog")
 
 /** Once per outage as a warning: the attempts after it are many and say nothing new. */
-const report = (exit: Exit.Exit<unknown, Unavailable>, events: FeedEvents, failures: number) => {
+const report = (exit: FeedExit, events: FeedEvents, failures: number) => {
   if (Exit.isSuccess(exit)) return Effect.logWarning("the feed ended; it is read again")
   const error = Exit.findErrorOption(exit)
   if (Option.isSome(error)) {
-    const { detail, reason } = error.value
     const log = failures === 0 ? Effect.logWarning : Effect.logDebug
-    return log("the feed is lost; it is read again", { reason, detail })
+    return log(
+      "the feed is lost; it is read again",
+      error.value._tag === "Unavailable"
+        ? { reason: error.value.reason, detail: error.value.detail }
+        : { detail: error.value.message }
+    )
   }
   return Effect.andThen(Effect.sync(events.broken), Effect.logError("the feed broke", exit.cause))
 }

@@ -134,6 +134,13 @@ export class Hub {
     this.#wakeWaiting()
   }
 
+  /** Other events have these positions from now on: nobody's cursor means anything, and everybody must read afresh. */
+  forget(): void {
+    this.window.clear()
+    for (const group of this.#groups.values()) for (const subscription of group.live) this.#resync(subscription)
+    for (const subscription of this.#waiting) if (subscription.cursor !== null) this.#resync(subscription)
+  }
+
   setState(state: FeedState): void {
     this.#state = state
     if (state !== "live") return

@@ -57,11 +57,15 @@ export class Window {
 
   /** Forgets everything and begins again at this event. */
   restart(envelope: Envelope): void {
+    this.clear()
+    this.append(envelope)
+  }
+
+  clear(): void {
     this.#events = []
     this.#dropped = 0
     this.#bytes = 0
     this.#head = null
-    this.append(envelope)
   }
 
   /** Drops what is older than the window; the head stays known. */

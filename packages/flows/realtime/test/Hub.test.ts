@@ -276,6 +276,23 @@ describe("Hub", () => {
     expect([live.received, hub.window.oldest]).toEqual([[], 9])
   })
 
+  it("makes everybody read afresh when positions come to mean other events, and begins with those", () => {
+    const hub = liveHub(replies(1, 5))
+    const live = new Client(ticket, agent)
+    const ahead = new Client(ticket, agent)
+    live.connect(hub, 5)
+    ahead.connect(hub, 7)
+    hub.forget()
+    expect([live.failures.length, ahead.failures.length, hub.window.head]).toEqual([1, 1, null])
+    const again = new Client(ticket, agent)
+    again.connect(hub, null)
+    for (const event of replies(1, 2)) hub.append(event)
+    hub.setState("live")
+    settle(hub)
+    expect(hub.window.head).toBe(2)
+    expect(again.failures).toHaveLength(0)
+  })
+
   it("while it loads, keeps old events from who asked for the present, and loses none that happen meanwhile", () => {
     const hub = new Hub(bounds, idle)
     const client = new Client(ticket, agent)
