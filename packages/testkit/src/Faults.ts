@@ -10,6 +10,8 @@ export type Fault =
   | { readonly _tag: "Pass" }
   /** Connections are accepted and stay, and nothing moves; what was sent meanwhile arrives once it passes again. */
   | { readonly _tag: "Hang" }
+  /** As `Hang`, in this direction only: one side is heard and hears nothing. */
+  | { readonly _tag: "Partition"; readonly direction: Direction }
   /** Nobody listens; connections under way are reset. */
   | { readonly _tag: "Refuse" }
   /** Connections are accepted and reset at once. */
@@ -142,8 +144,11 @@ class Pipe {
     this.#fault = fault
     if (fault._tag === "CutAfter") this.#left = fault.bytes
     if (fault._tag === "Reset" || fault._tag === "Refuse") this.reset()
-    for (const socket of [this.#client, this.#server]) {
-      if (fault._tag === "Hang") socket.pause()
+    for (const [socket, direction] of [
+      [this.#client, "toServer"],
+      [this.#server, "toClient"]
+    ] as const) {
+      if (this.#holds(direction)) socket.pause()
       else socket.resume()
     }
   }
@@ -159,7 +164,7 @@ class Pipe {
     // Either end may break; the other one then learns of it in the way it would from a network.
     from.on("error", () => this.reset())
     from.on("close", () => to.destroySoon())
-    to.on("drain", () => this.#isHanging() || from.resume())
+    to.on("drain", () => this.#holds(direction) || from.resume())
   }
 
   #forward(from: Socket, to: Socket, direction: Direction, chunk: Buffer): void {
@@ -169,7 +174,7 @@ class Pipe {
         from.pause()
         setTimeout(() => {
           to.write(chunk)
-          if (!this.#isHanging()) from.resume()
+          if (!this.#holds(direction)) from.resume()
         }, Duration.toMillis(fault.duration))
         return
       case "CutAfter":
@@ -187,7 +192,8 @@ class Pipe {
     if (!to.write(chunk)) from.pause()
   }
 
-  #isHanging(): boolean {
-    return this.#fault._tag === "Hang"
+  #holds(direction: Direction): boolean {
+    const fault = this.#fault
+    return fault._tag === "Hang" || (fault._tag === "Partition" && fault.direction === direction)
   }
 }

@@ -132,6 +132,27 @@ describe("hang", () => {
   )
 })
 
+describe("partition", () => {
+  it.live.each([
+    { direction: "toServer", heard: ["one"] },
+    { direction: "toClient", heard: ["one", "two"] }
+  ] as const)("$direction holds what goes that way alone, until it passes again", ({ direction, heard }) =>
+    Effect.gen(function* () {
+      const { proxy, server } = yield* world
+      const client = yield* connect(proxy.port)
+      client.send("one")
+      yield* client.receive(3)
+      yield* proxy.set({ _tag: "Partition", direction })
+      client.send("two")
+      yield* exchange(yield* faultProxy({ host: "127.0.0.1", port: server.port }), "beside")
+      expect(server.got.filter((one) => one !== "beside")).toEqual(heard)
+      expect(client.received()).toBe("ONE")
+      yield* proxy.set({ _tag: "Pass" })
+      expect(yield* client.receive(6)).toBe("ONETWO")
+    })
+  )
+})
+
 describe("what breaks a connection", () => {
   it.live.each([{ _tag: "Refuse" }, { _tag: "Reset" }] as const satisfies ReadonlyArray<Fault>)(
     "%j resets what is under way",

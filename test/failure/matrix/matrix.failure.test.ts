@@ -1,10 +1,14 @@
 // The failure matrix of the design as data, and each row done to a running desk: the fault, what every column is meanwhile, the end of the
 // fault, everything back by itself. In the end nothing is lost and nothing doubled. It prints what it has seen. PostgreSQL itself is in
 // test/failure/postgres; full disks are in test/failure/storage.failure.test.ts.
+import { once } from "node:events"
+import { connect } from "node:net"
+import { setTimeout as pause } from "node:timers/promises"
 import type { Fault } from "@holdfast/testkit/Faults"
 import { Duration } from "effect"
 import { Redis } from "ioredis"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { rabbitmqctl } from "../RabbitMqControl.ts"
 import { become, type Column, columns, type Dependency, healthy, MatrixWorld } from "./MatrixWorld.ts"
 
 interface Row {
@@ -60,6 +64,40 @@ const redisDo = async (world: MatrixWorld, work: (redis: Redis) => Promise<unkno
   redis.disconnect()
 }
 
+/** What an operator of RabbitMQ does, or what befalls its node. */
+const rabbitMq = (how: string, begin: ReadonlyArray<Sentence>, end: ReadonlyArray<Sentence>): Row => {
+  const tell = async (world: MatrixWorld, sentences: ReadonlyArray<Sentence>) => {
+    for (const sentence of sentences) await rabbitmqctl(serverOf(world, "rabbitmq"), ...sentence)
+  }
+  return {
+    fails: "RabbitMQ",
+    how,
+    begin: (world) => tell(world, begin),
+    end: (world) => tell(world, end),
+    expect: silent
+  }
+}
+type Sentence = ReadonlyArray<string>
+const thrownOut: Sentence = ["close_all_connections", "of a test"]
+
+/** There, away, there again, more often than anybody can get used to; what holds in between is any column's own affair. */
+const flapping = (fails: Dependency): Row => ({
+  fails,
+  how: "flaps",
+  begin: async (world) => {
+    for (let turn = 0; turn < 5; turn++) {
+      await world.set(fails, refuse)
+      await pause(700)
+      await world.set(fails, { _tag: "Pass" })
+      await world.act()
+      await pause(700)
+    }
+  },
+  end: async () => {},
+  expect: {},
+  isLong: true
+})
+
 const flushed: Row = {
   fails: "Redis",
   how: "FLUSHALL",
@@ -73,6 +111,19 @@ const full: Row = {
   begin: (world) => redisDo(world, (redis) => redis.config("SET", "maxmemory", "1")),
   end: (world) => redisDo(world, (redis) => redis.config("SET", "maxmemory", "0")),
   expect: {}
+}
+const reloading: Row = {
+  fails: "clamd",
+  how: "reads its signatures anew",
+  begin: async (world) => {
+    const { hostname, port } = new URL(serverOf(world, "clamd").plan.url)
+    const socket = connect(Number(port), hostname)
+    socket.end("nRELOAD\n")
+    await once(socket.resume(), "close")
+  },
+  end: async () => {},
+  expect: {},
+  isLong: true
 }
 const errors: Row = {
   fails: "webhook receiver",
@@ -88,6 +139,8 @@ const errors: Row = {
 
 const slow: Fault = { _tag: "Delay", duration: Duration.millis(100) }
 const hang: Fault = { _tag: "Hang" }
+const deaf: Fault = { _tag: "Partition", direction: "toServer" }
+const mute: Fault = { _tag: "Partition", direction: "toClient" }
 const refuse: Fault = { _tag: "Refuse" }
 const reset: Fault = { _tag: "Reset" }
 const lost: Fault = { _tag: "LoseAnswers" }
@@ -100,14 +153,48 @@ const rows: ReadonlyArray<Row> = [
   line("read database", "hung", hang, cached),
   real("RabbitMQ", "rabbitmq", "stopped", silent),
   real("RabbitMQ", "rabbitmq", "killed", silent),
+  line("RabbitMQ", "hears nothing", deaf, silent, { isLong: true }),
+  line("RabbitMQ", "is not heard", mute, silent, { isLong: true }),
   line("RabbitMQ", "slow", slow, {}, { isLong: true }),
+  rabbitMq("disk alarm", [["set_disk_free_limit", "100000GB"]], [["set_disk_free_limit", "50MB"]]),
+  {
+    ...rabbitMq(
+      "wrong password",
+      [["change_password", "guest", "another"], thrownOut],
+      [["change_password", "guest", "guest"]]
+    ),
+    isLong: true
+  },
+  {
+    ...rabbitMq(
+      "no connection left",
+      [["set_vhost_limits", JSON.stringify({ "max-connections": 0 })], thrownOut],
+      [["clear_vhost_limits"]]
+    ),
+    isLong: true
+  },
+  flapping("RabbitMQ"),
   line("Redis", "refused", refuse, {}, { isLong: true }),
+  line("Redis", "hears nothing", deaf, {}, { isLong: true }),
+  line("Redis", "is not heard", mute, {}, { isLong: true }),
+  flapping("Redis"),
   real("Redis", "redis", "stopped", {}),
   real("Redis", "redis", "killed", {}),
   flushed,
   full,
   real("clamd", "clamd", "stopped", { files: "wait" }),
   line("clamd", "reset", reset, { files: "wait" }, { isLong: true }),
+  line("clamd", "is not heard", mute, { files: "wait" }, { isLong: true }),
+  line("clamd", "slow", slow, {}, { isLong: true }),
+  line(
+    "clamd",
+    "dies in a stream",
+    { _tag: "CutAfter", bytes: 20, direction: "toServer" },
+    { files: "wait" },
+    { isLong: true }
+  ),
+  reloading,
+  flapping("clamd"),
   errors,
   line("webhook receiver", "hung", hang, { webhook: "waits" }),
   line("webhook receiver", "answers lost", lost, {}, { isLong: true }),
