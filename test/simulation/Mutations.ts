@@ -44,7 +44,12 @@ export const broken: ReadonlyArray<Broken> = [
     name: "a consumer that counts an event as often as it comes",
     invariant: "reactions happen once",
     focus: "reactions",
-    mutation: { volumes: (volumes) => ({ ...volumes, add: (_, delta) => volumes.add(anotherEvent(), delta) }) }
+    mutation: {
+      volumes: (volumes) => ({
+        ...volumes,
+        add: (counted) => volumes.add(counted.map((one) => ({ ...one, eventId: anotherEvent() })))
+      })
+    }
   },
   {
     name: "a store that looks for no receipt",
@@ -60,7 +65,7 @@ export const broken: ReadonlyArray<Broken> = [
   },
   {
     name: "a consumer's cursor that is one ahead",
-    invariant: "order per ticket",
+    invariant: "reactions happen",
     focus: "reactions",
     mutation: {
       cursors: (cursors) => ({

@@ -275,7 +275,10 @@ export const readProjection = (read: Guarded, model: PostgresRead): ReadProjecti
 })
 
 export const volumeHours = (read: Guarded, model: PostgresRead): VolumeHours["Service"] => ({
-  add: (eventId, delta) => read.call(() => void model.addVolume(eventId, delta)),
+  add: (counted) =>
+    read.call(() => {
+      for (const { delta, eventId } of counted) model.addVolume(eventId, delta)
+    }),
   sweep: Effect.succeed(0)
 })
 

@@ -170,6 +170,14 @@ describe("memory", () => {
     assert.isFalse(flatness(1e7))
   })
 
+  it("is flat when it climbs and is swept, wherever the outage begins", () => {
+    const samples = Array.from({ length: 61 }, (_, index) => ({ atMs: index * minute, bytes: 2e8 + (index % 9) * 1e7 }))
+    for (let begins = 1; begins < 20; begins++) {
+      const outage = { fromMs: begins * minute, toMs: (begins + 25) * minute }
+      assert.isTrue(memoryFigures({ process: "p", restarted: false, samples }, outage).flat)
+    }
+  })
+
   it("is not judged of a process that was started again, nor in a short outage", () => {
     assert.isNull(flatness(1e7, true))
     assert.isNull(flatness(1e7, false, 3 * minute))

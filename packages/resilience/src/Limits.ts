@@ -117,7 +117,8 @@ export const Consumer = {
   aheadEventsMax: 4096,
   /** Embedded broker: how long acknowledgements are gathered before the cursor is written. */
   cursorDelay: Duration.millis(50),
-  streamsAtOnceMax: 16,
+  /** Under way at once: what arrives together is written together. Streams. */
+  streamsAtOnceMax: 64,
   /** One event's reaction. */
   handleDeadline: Duration.seconds(10),
   /** Attempts before the event is parked with the later ones of its stream. */
@@ -156,6 +157,10 @@ export const Broker = {
   settleDelay: Duration.seconds(3),
   /** How soon a publisher notices that somebody deleted a queue. */
   lookDelay: Duration.seconds(5),
+  /** Acknowledgements wait this long for others, to go to RabbitMQ as one. */
+  ackDelay: Duration.millis(5),
+  /** Events that are kept as read, since each comes once for each group. Events. */
+  readKeptMax: 512,
   /** How late what a group has handled is written down: so much is handed out again when RabbitMQ loses its queues. */
   handledDelay: Duration.seconds(5),
   /** Older events are not published again when RabbitMQ loses its queues: the receipts that make repeating harmless live 7 days. */
@@ -365,7 +370,9 @@ export const Pipeline = {
   stageAttemptsMax: 3,
   stageBackoff: Duration.millis(200),
   /** Timeouts on one file while the tool answers others: it is the file. */
-  stageTimeoutsMax: 3
+  stageTimeoutsMax: 3,
+  /** Files whose end is remembered while their own events are still on their way. Files. */
+  finishedMax: 10_000
 } as const
 
 /** Cached read models. */
@@ -588,9 +595,9 @@ export const Drill = {
   settleDeadline: Duration.seconds(60),
   /** A dependency that does not come back. */
   acceptDeadline: Duration.seconds(60),
-  /** Growth of a process over the outage that still counts as flat: the larger of the two. Memory is judged in drills of this length. */
-  memoryGrowthBytesMax: ByteSize.mebibytes(48),
-  memoryGrowthShareMax: 0.25,
+  /** Growth of a process from one half of the outage to the other that still counts as flat: the larger of the two. Memory is judged in drills of this length. */
+  memoryGrowthBytesMax: ByteSize.mebibytes(32),
+  memoryGrowthShareMax: 0.125,
   memoryJudgedFrom: Duration.minutes(5),
   /** Samples of a process kept; beyond it every second one goes. */
   memorySamplesMax: 600,

@@ -72,7 +72,7 @@ export interface MemoryFigures {
   readonly endBytes: number
   /** Of a straight line through the outage, without its first tenth. */
   readonly bytesPerMinute: number
-  /** What that line gains over the outage. */
+  /** How far the peak of the outage's second half lies above the peak of its first. */
   readonly growthBytes: number
   /** Null: the process was started again, or the outage was too short to tell. */
   readonly flat: boolean | null
@@ -85,18 +85,23 @@ export const memoryFigures = (
   const settledMs = outage.fromMs + (outage.toMs - outage.fromMs) / 10
   const during = samples.filter(({ atMs }) => atMs >= settledMs && atMs <= outage.toMs)
   const perMs = slopeOf(during)
-  const growthBytes = perMs * (outage.toMs - settledMs)
+  // A heap climbs until it is swept, so where a straight line ends depends on where the outage began: what does not grow has level peaks.
+  const middleMs = (settledMs + outage.toMs) / 2
+  const growthBytes =
+    peakOf(during.filter(({ atMs }) => atMs > middleMs)) - peakOf(during.filter(({ atMs }) => atMs <= middleMs))
   const startBytes = samples.findLast(({ atMs }) => atMs <= outage.fromMs)?.bytes ?? samples[0]?.bytes ?? 0
   const allowed = Math.max(ByteSize.toNumberUnsafe(Drill.memoryGrowthBytesMax), startBytes * Drill.memoryGrowthShareMax)
   const isJudged = !restarted && outage.toMs - outage.fromMs >= Duration.toMillis(Drill.memoryJudgedFrom)
   return {
     ...{ process, startBytes, growthBytes },
-    maxBytes: Math.max(0, ...samples.map(({ bytes }) => bytes)),
+    maxBytes: peakOf(samples),
     endBytes: samples.at(-1)?.bytes ?? 0,
     bytesPerMinute: perMs * 60_000,
     flat: isJudged ? growthBytes <= allowed : null
   }
 }
+
+const peakOf = (samples: ReadonlyArray<MemorySample>): number => Math.max(0, ...samples.map(({ bytes }) => bytes))
 
 /** Least squares; 0 for fewer than two. */
 export const slopeOf = (samples: ReadonlyArray<MemorySample>): number => {

@@ -151,7 +151,7 @@ const memory = ({ memory: all, memorySeries }: DrillFigures): string =>
       ])
     ),
     "",
-    "MiB resident; the slope is that of the outage. Memory is judged in outages of 5 minutes and more, and not of processes that were started again. From left to right, the whole drill:",
+    "MiB resident; the slope is that of the outage. Flat: the peak of its second half lies hardly above that of its first. Memory is judged in outages of 5 minutes and more, and not of processes that were started again. From left to right, the whole drill:",
     "",
     "```",
     ...memorySeries.map(chart),

@@ -165,7 +165,7 @@ const bars = (figures: DrillFigures): ReadonlyArray<Judgement> => {
             bar(
               `memory of ${process} stays flat`,
               flat,
-              `${(growthBytes / 1024 ** 2).toFixed(1)} MiB more over the outage`
+              `${(growthBytes / 1024 ** 2).toFixed(1)} MiB between the peaks of the outage's halves`
             )
           ]
     )

@@ -9,8 +9,9 @@ import { type Array, Effect, Option, Queue, Result, Stream } from "effect"
 import type { AsyncMessage, Channel } from "rabbitmq-client"
 import { AnotherLog } from "./Broker.ts"
 import type { Rabbit } from "./RabbitMqConnection.ts"
-import { guardedStream, openConsumer, readMessage } from "./RabbitMqConsume.ts"
+import { guardedStream, openConsumer } from "./RabbitMqConsume.ts"
 import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+import type { ReadMessage } from "./RabbitMqRead.ts"
 
 /** Where in the stream queue a position is. */
 interface Place {
@@ -41,13 +42,13 @@ export const makeChanges = (rabbit: Rabbit) => {
         const start = startOf(known, after)
         const from = { "x-stream-offset": start?.offset ?? "first" }
         yield* promise(() => channel.basicConsume({ queue: rabbit.topology.changes, arguments: from }, offer))
-        const next = makeGapless(after, known)
+        const next = makeGapless(rabbit.read, after, known)
         const take = Effect.tap(Queue.takeAll(arrived), (messages) => acknowledgeAll(channel, messages))
         let first = start
         const read = Effect.suspend(() => {
           const place = first
           first = null
-          return place === null ? take : takeAt(take, place, known)
+          return place === null ? take : takeAt(rabbit.read, take, place, known)
         })
         return Stream.flattenIterable(
           Stream.fromEffectRepeat(Effect.flatMap(read, (messages) => Effect.fromResult(next(messages))))
@@ -62,14 +63,14 @@ const startOf = ({ begins, seen }: Known, after: Option.Option<Position>): Place
 type Messages = Array.NonEmptyReadonlyArray<AsyncMessage>
 
 /** What is at a place that is known must come at once and be what it was: another stream queue may stand there now, and be shorter. */
-const takeAt = (take: Effect.Effect<Messages, Unavailable>, place: Place, known: Known) =>
+const takeAt = (read: ReadMessage, take: Effect.Effect<Messages, Unavailable>, place: Place, known: Known) =>
   take.pipe(
     deadline(Limits.callDeadline),
     Effect.filterOrFail(
       ([message]) => {
         const offset = offsetOf(message)
         if (offset === null || offset < place.offset) return false
-        return offset > place.offset || Result.getOrNull(readMessage(message))?.position === place.position
+        return offset > place.offset || Result.getOrNull(read(message))?.position === place.position
       },
       () => unavailable("refused", "the change feed is not the one that was read before")
     ),
@@ -96,7 +97,7 @@ const acknowledgeAll = (channel: Channel, messages: Messages) =>
   })
 
 /** Leaves out what came before and fails at a gap, or where another log begins; whoever then asks for the whole window gets what lies behind it. */
-const makeGapless = (after: Option.Option<Position>, known: Known) => {
+const makeGapless = (readMessage: ReadMessage, after: Option.Option<Position>, known: Known) => {
   let last = Option.getOrNull(after)
   return (messages: Messages): Result.Result<ReadonlyArray<Envelope>, Unavailable | AnotherLog> => {
     const fresh: globalThis.Array<Envelope> = []

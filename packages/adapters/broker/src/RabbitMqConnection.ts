@@ -6,6 +6,7 @@ import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Duration, Effect, Redacted, Semaphore } from "effect"
 import { type Channel, Connection } from "rabbitmq-client"
 import { closing, codeOf, describe, promise, toFailure } from "./RabbitMqFailure.ts"
+import { makeReadMessage, type ReadMessage } from "./RabbitMqRead.ts"
 import { makeTopology, type Topology } from "./Topology.ts"
 
 export interface RabbitMqOptions {
@@ -27,6 +28,7 @@ export interface Rabbit {
   readonly topology: Topology
   /** Everything is declared, once per connection. */
   readonly declared: Effect.Effect<void, Unavailable>
+  readonly read: ReadMessage
   /** Who waits for deliveries. A server that hangs says nothing, and so would they until the heartbeat fails: they are told sooner. */
   readonly waiting: Set<(why: Unavailable) => void>
 }
@@ -46,7 +48,7 @@ export const connect = Effect.fnUntraced(function* (options: RabbitMqOptions) {
   })
   const topology = makeTopology(options.prefix ?? "holdfast")
   const declared = yield* makeDeclared(connection, topology)
-  return { options, connection, guard, topology, declared, waiting } satisfies Rabbit
+  return { options, connection, guard, topology, declared, waiting, read: makeReadMessage() } satisfies Rabbit
 })
 
 const tellAll = (waiting: Rabbit["waiting"], why: Unavailable) => {

@@ -1,8 +1,6 @@
 // Deliveries from RabbitMQ. The driver's own consumers, which retry in silence, are not used: each stream of deliveries has a channel of its
 // own and fails, typed, as soon as that channel is gone or the server says nothing. So nobody waits on something that is dead, and
 // what was unacknowledged comes back.
-import { decodeEnvelope } from "@holdfast/contracts/CloudEvent"
-import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { LogId } from "@holdfast/database/EventLog"
 import { Consumer as ConsumerLimits, Broker as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
@@ -11,6 +9,7 @@ import type { AsyncMessage, Channel } from "rabbitmq-client"
 import type { ConsumerGroup, Delivery } from "./Broker.ts"
 import type { Handled } from "./Handled.ts"
 import { identityOf, type OnLog } from "./OnLog.ts"
+import { type Acks, makeAcks } from "./RabbitMqAcks.ts"
 import { openChannel, type Rabbit } from "./RabbitMqConnection.ts"
 import { asUnavailable, attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
 
@@ -57,12 +56,13 @@ export const consume = (
     yield* rabbit.declared
     const isForeign = foreignTo(log)
     const arriving = yield* openConsumer<Delivery>(rabbit, ConsumerLimits.prefetchEventsMax)
-    const { arrived, channel } = arriving
+    const { arrived, channel, fail } = arriving
+    const acks = yield* makeAcks(channel, (error) => fail(asUnavailable(error)))
     yield* promise(() => channel.basicQos({ prefetchCount }))
     for (const [partition, queue] of queues.entries()) {
       yield* promise(() =>
         channel.basicConsume({ queue }, (message) =>
-          isForeign(message) ? passOver(arriving, message) : deliver(arriving, partition, message, handled)
+          isForeign(message) ? passOver(acks, message) : deliver(rabbit, arriving, acks, partition, message, handled)
         )
       )
     }
@@ -81,21 +81,20 @@ const foreignTo =
   ({ appId }: AsyncMessage): boolean =>
     log !== undefined && appId !== undefined && appId !== log
 
-const passOver = ({ channel, fail }: Arriving<Delivery>, { deliveryTag }: AsyncMessage): void => {
-  try {
-    channel.basicAck({ deliveryTag })
-  } catch (error) {
-    fail(asUnavailable(error))
-  }
+const passOver = (acks: Acks, { deliveryTag }: AsyncMessage): void => {
+  acks.delivered(deliveryTag)
+  acks.acknowledge(deliveryTag)
 }
 
 const deliver = (
+  rabbit: Rabbit,
   { channel, fail, offer }: Arriving<Delivery>,
+  acks: Acks,
   partition: number,
   message: AsyncMessage,
   handled: Handled | null
 ): void => {
-  const read = readMessage(message)
+  const read = rabbit.read(message)
   // Written by a newer release: this version may neither skip nor park what it cannot read, so the group stands still, visibly.
   if (Result.isFailure(read)) {
     fail(read.failure)
@@ -103,20 +102,19 @@ const deliver = (
   }
   const envelope = read.success
   const { deliveryTag, redelivered } = message
+  acks.delivered(deliveryTag)
   handled?.delivered(partition, envelope.position)
   offer({
     envelope,
     redelivered,
     partition,
-    ack: attemptNow(() => {
-      channel.basicAck({ deliveryTag })
+    ack: Effect.sync(() => {
+      acks.acknowledge(deliveryTag)
       handled?.acknowledged(partition, envelope.position)
     }),
-    requeue: attemptNow(() => channel.basicNack({ deliveryTag, requeue: true }))
+    requeue: attemptNow(() => {
+      acks.returned(deliveryTag)
+      channel.basicNack({ deliveryTag, requeue: true })
+    })
   })
 }
-
-export const readMessage = (message: AsyncMessage): Result.Result<Envelope, Unavailable> =>
-  Result.mapError(decodeEnvelope(Buffer.isBuffer(message.body) ? message.body.toString("utf8") : ""), (error) =>
-    unavailable("refused", `event ${message.messageId ?? "without id"} cannot be read here: ${error.detail}`)
-  )

@@ -7,11 +7,16 @@ import { Context, DateTime, Duration, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { ReadDatabase } from "./Database.ts"
 
+export interface Counted {
+  readonly eventId: EventId
+  readonly delta: VolumeDelta
+}
+
 export class VolumeHours extends Context.Service<
   VolumeHours,
   {
-    /** Repeating it for the same event changes nothing. */
-    add(eventId: EventId, delta: VolumeDelta): Effect.Effect<void, Unavailable>
+    /** What each event adds; all of it or nothing. Repeating it for the same event changes nothing. */
+    add(counted: ReadonlyArray<Counted>): Effect.Effect<void, Unavailable>
     /** Forgets that old events were counted, some at a time; how many. */
     readonly sweep: Effect.Effect<number, Unavailable>
   }
@@ -19,21 +24,28 @@ export class VolumeHours extends Context.Service<
   static readonly layer = Layer.effect(
     this,
     Effect.map(ReadDatabase, (database) => ({
-      add: (eventId, delta) => Effect.withSpan(database.run(add(eventId, delta)), "VolumeHours.add"),
+      add: (counted) => Effect.withSpan(database.run(add(counted)), "VolumeHours.add"),
       sweep: Effect.withSpan(database.run(sweep), "VolumeHours.sweep")
     }))
   )
 }
 
 /** One statement is one transaction: the second half happens only where the first half did. */
-const add = Effect.fnUntraced(function* (eventId: EventId, { hour, opened, replies, solved }: VolumeDelta) {
+const add = Effect.fnUntraced(function* (counted: ReadonlyArray<Counted>) {
   const sql = yield* SqlClient.SqlClient
+  const rows = counted.map(({ delta: { hour, opened, replies, solved }, eventId }) => ({
+    ...{ event_id: eventId, hour: DateTime.formatIso(hour) },
+    ...{ opened, solved, replies }
+  }))
   yield* sql`
-    WITH fresh AS (
-      INSERT INTO read.inbox (group_name, event_id) VALUES ('analytics', ${eventId}) ON CONFLICT DO NOTHING RETURNING 1
+    WITH counted AS (
+      SELECT DISTINCT ON (event_id) *
+      FROM jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) AS c(event_id uuid, hour timestamptz, opened int, solved int, replies int)
+    ), fresh AS (
+      INSERT INTO read.inbox (group_name, event_id) SELECT 'analytics', event_id FROM counted ON CONFLICT DO NOTHING RETURNING event_id
     )
     INSERT INTO read.volume_hourly AS v (hour, opened, solved, replies)
-    SELECT ${DateTime.toDateUtc(hour)}::timestamptz, ${opened}::int, ${solved}::int, ${replies}::int FROM fresh
+    SELECT hour, sum(opened), sum(solved), sum(replies) FROM counted JOIN fresh USING (event_id) GROUP BY hour ORDER BY hour
     ON CONFLICT (hour) DO UPDATE SET
       opened = v.opened + excluded.opened, solved = v.solved + excluded.solved, replies = v.replies + excluded.replies`
 })

@@ -19,9 +19,13 @@ layer(coreForTests, { excludeTestServices: true, timeout: Duration.seconds(30) }
       const sql = yield* SqlClient.SqlClient
       const one = EventId.make(first?.eventId ?? "")
       const two = EventId.make(second?.eventId ?? "")
-      for (const eventId of [one, one, two]) yield* hours.add(eventId, { hour, opened: 1, solved: 0, replies: 2 })
-      assert.deepStrictEqual(yield* sql`SELECT opened, solved, replies FROM read.volume_hourly`, [
-        { opened: 2, solved: 0, replies: 4 }
+      const three = EventId.make("00000002-0000-7000-8000-00000000ffff")
+      const delta = { hour, opened: 1, solved: 0, replies: 2 }
+      for (const ids of [[one], [one, two, two], [two]]) yield* hours.add(ids.map((eventId) => ({ eventId, delta })))
+      yield* hours.add([{ eventId: three, delta: { ...delta, hour: DateTime.add(hour, { hours: 1 }) } }])
+      assert.deepStrictEqual(yield* sql`SELECT opened, solved, replies FROM read.volume_hourly ORDER BY hour`, [
+        { opened: 2, solved: 0, replies: 4 },
+        { opened: 1, solved: 0, replies: 2 }
       ])
     })
   )

@@ -44,11 +44,15 @@ const runnersOf = (rules: ReadonlyArray<Rule>) => ({
     Effect.flatMap(cacheViews, (consumer) => Effect.raceFirst(runConsumer(consumer), keepCacheCurrent))
   ),
   automation: runConsumer(runAutomation(rules)),
-  analytics: Effect.raceFirst(
-    runConsumer(recordAnalytics),
-    keepSwept(
-      "counted events",
-      VolumeHours.use(({ sweep }) => sweep)
+  analytics: Effect.scoped(
+    Effect.flatMap(recordAnalytics, (consumer) =>
+      Effect.raceFirst(
+        runConsumer(consumer),
+        keepSwept(
+          "counted events",
+          VolumeHours.use(({ sweep }) => sweep)
+        )
+      )
     )
   ),
   webhooks: Effect.raceFirst(

@@ -1,24 +1,26 @@
-// The file pipeline: a chain of named stages driven by the file's own events. Each event makes the file's next stage run, and its
-// outcome is recorded as an ordinary command under an id that follows from file, stage and retry; so a redelivery or a crash anywhere
-// repeats work and never its record. While a tool is away the file waits, visibly; a stage that keeps failing by itself parks the file.
-// A stage may take longer than a consumer's turn: it goes on, and the next turn joins it.
+// The file pipeline: a chain of named stages driven by the file's own events. The first event that is handed over takes the file through
+// all stages that are left, each outcome recorded as an ordinary command under an id that follows from file, stage and retry; so a
+// redelivery or a crash anywhere repeats work and never its record, and the event of the last record takes the file up where it was left.
+// While a tool is away the file waits, visibly; a stage that keeps failing by itself parks the file. What takes longer than a consumer's
+// turn goes on, and the next turn joins it.
 import { availableParallelism } from "node:os"
 import { type Consumer, Poison } from "@holdfast/broker/Consumer"
 import { RecordFileStage, StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
 import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import { StreamVersion } from "@holdfast/contracts/Ids"
+import { type CommandId, type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import type { Converter } from "@holdfast/converter/Converter"
 import { EventLog } from "@holdfast/database/EventLog"
 import { type Attachment, AttachmentDecider, nextStage } from "@holdfast/domain/attachment/Attachment"
+import type { DecisionContext } from "@holdfast/domain/Decider"
 import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { Pipeline as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released } from "@holdfast/storage/BlobStore"
-import { ByteSize, Cause, Clock, Effect, Exit, Fiber, FiberMap, Option, Schedule, Semaphore } from "effect"
+import { ByteSize, Cause, Clock, Effect, Exit, Fiber, FiberMap, Option, Result, Schedule, Semaphore } from "effect"
 import { refusalOf } from "./Refusal.ts"
 import { fileWorker } from "./Registrar.ts"
 import { type FileInHand, type StageError, StageImpossible, type StageResult } from "./Stage.ts"
@@ -36,18 +38,22 @@ export type PipelineServices = EventLog | CommandBus | Quarantine | Released | S
 
 /** The consumer of the group `files`; its stages run for as long as the scope is open. */
 export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOptions) {
-  // By file and stage: a stage whose record is known before its own end must not be taken for the next one, which nobody would then run.
-  const running = yield* FiberMap.make<string, void, Unavailable | Poison>()
+  // A file's events come one after the other, so whoever finds its line under way was too early in a former turn.
+  const running = yield* FiberMap.make<StreamId, void, Unavailable | Poison>()
   const lanes = yield* makeLanes
   const timeouts = new Map<string, number>()
+  const finished = makeFinished()
   const handle: Consumer<PipelineServices>["handle"] = Effect.fnUntraced(function* (envelope) {
-    if (envelope.streamType !== "file") return
+    if (envelope.streamType !== "file" || finished.has(envelope)) return
+    const underWay = yield* FiberMap.get(running, envelope.streamId)
+    if (Option.isSome(underWay)) return yield* joined(underWay.value)
     const due = yield* dueStage(envelope)
     if (due === null) return
-    const work = advance(options, timeouts, envelope, due, lanes(due.file.attachment.sizeBytes))
-    const key = `${envelope.streamId} ${due.stage}`
-    const underWay = yield* FiberMap.get(running, key)
-    yield* joined(Option.isSome(underWay) ? underWay.value : yield* FiberMap.run(running, key, work))
+    const line = advance(options, timeouts, envelope, due, lanes(due.file.attachment.sizeBytes)).pipe(
+      Effect.tap((version) => Effect.sync(() => finished.add(envelope.streamId, version))),
+      Effect.asVoid
+    )
+    yield* joined(yield* FiberMap.run(running, envelope.streamId, line))
   })
   const consumer: Consumer<PipelineServices> = { group: "files", handle }
   return consumer
@@ -64,9 +70,22 @@ const makeLanes = Effect.gen(function* () {
   return (sizeBytes: number): Lane => Semaphore.withPermits(sizeBytes <= smallBytesMax ? small : large, 1)
 })
 
-/** Waits for one turn; the stage is not interrupted when the turn is over. */
-const joined = (stage: Fiber.Fiber<void, Unavailable | Poison>) =>
-  Fiber.await(stage).pipe(
+/** Files that went through to their end here lately: the events of that say nothing new, and cost no question to the log. */
+const makeFinished = () => {
+  const versions = new Map<StreamId, StreamVersion>()
+  return {
+    has: ({ streamId, streamVersion }: Envelope) => streamVersion <= (versions.get(streamId) ?? 0),
+    add: (streamId: StreamId, version: StreamVersion) => {
+      versions.set(streamId, version)
+      const oldest = versions.size > Limits.finishedMax ? versions.keys().next().value : undefined
+      if (oldest !== undefined) versions.delete(oldest)
+    }
+  }
+}
+
+/** Waits for one turn; the line is not interrupted when the turn is over. */
+const joined = (line: Fiber.Fiber<void, Unavailable | Poison>) =>
+  Fiber.await(line).pipe(
     Effect.timeoutOrElse({
       duration: Limits.turnDeadline,
       orElse: () =>
@@ -75,7 +94,7 @@ const joined = (stage: Fiber.Fiber<void, Unavailable | Poison>) =>
             dependency: "storage",
             reason: "saturated",
             retryAfterMs: 1_000,
-            detail: "the stage is still under way"
+            detail: "its stages are still under way"
           })
         )
     }),
@@ -123,17 +142,40 @@ const fileEvents: ReadonlySet<string> = new Set<FileEvent["_tag"]>([
 ])
 const isFileEvent = (event: Envelope["event"]): event is FileEvent => fileEvents.has(event._tag)
 
+/** Through every stage that is left, or until somebody else is found to have recorded one; the answer is the last version that is known. */
 const advance = Effect.fn("Pipeline.advance")(function* (
   options: PipelineOptions,
   timeouts: Map<string, number>,
   envelope: Envelope,
-  due: Due,
+  first: Due,
   lane: Lane
 ) {
-  // The lane bounds the work. What is recorded waits for the database, and nobody's processor.
-  const { durationMs, result } = yield* lane(timed(attempts(options, timeouts, due)))
-  yield* record(envelope, due, result, durationMs)
+  let version = envelope.streamVersion
+  for (let due: Due | null = first; due !== null; ) {
+    // The lane bounds the work. What is recorded waits for the database, and nobody's processor.
+    const { durationMs, result } = yield* lane(timed(attempts(options, timeouts, due)))
+    const command = commandOf(due, result, durationMs)
+    const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
+    const recorded = yield* record(envelope, command, commandId)
+    if (recorded === null) return version
+    version = recorded
+    due = dueAfter(due, command, { principal: fileWorker, commandId, number: 0 })
+  }
+  return version
 })
+
+type Recording = typeof RecordFileStage.command.Type
+
+const commandOf = ({ file, stage }: Due, { outcome, tool }: StageResult, durationMs: number) =>
+  RecordFileStage.command.make({ fileId: file.attachment.fileId, stage, durationMs, outcome, tool })
+
+/** As the core decided it: its events follow from the same state and command. */
+const dueAfter = ({ file }: Due, command: Recording, context: DecisionContext): Due | null => {
+  const decided = Result.getOrElse(AttachmentDecider.decide(file.attachment, command, context), () => [])
+  const attachment = decided.reduce<Attachment | null>(AttachmentDecider.evolve, file.attachment)
+  const stage = attachment === null ? null : nextStage(attachment)
+  return attachment === null || stage === null ? null : { file: { ...file, attachment }, stage }
+}
 
 const timed = <E, R>(stage: Effect.Effect<StageResult, E, R>) =>
   Effect.gen(function* () {
@@ -201,30 +243,23 @@ const unlessTheFile = Effect.fnUntraced(function* (
   return yield* new StageImpossible({ detail: "the scanner runs out of time on this file" })
 })
 
-const record = Effect.fnUntraced(function* (
-  envelope: Envelope,
-  { file, stage }: Due,
-  result: StageResult,
-  durationMs: number
-) {
+/** Null when it was recorded before, by a run whose answer was lost: its duration differs, and the first record stands. */
+const record = Effect.fnUntraced(function* (envelope: Envelope, command: Recording, commandId: CommandId) {
   const bus = yield* CommandBus
-  const { fileId } = file.attachment
-  const commandId = deriveCommandId("record-file-stage", fileId, stage, String(file.retries))
-  yield* bus
+  return yield* bus
     .execute({
       principal: fileWorker,
       meta: { commandId, correlationId: envelope.correlationId },
-      command: RecordFileStage.command.make({ fileId, stage, durationMs, outcome: result.outcome, tool: result.tool }),
+      command,
       causationId: Option.some(envelope.eventId)
     })
     .pipe(
-      Effect.asVoid,
+      Effect.map(({ version }) => version),
       Effect.catch((error) =>
         Effect.flatMap(refusalOf(error), ({ refused }) =>
-          // Recorded before, by a run whose answer was lost: its duration differs, and the first record stands.
           refused === "CommandIdReused" || refused === "FileStageNotExpected"
-            ? Effect.void
-            : Effect.fail(new Poison({ detail: `recording stage ${stage} was refused: ${refused}` }))
+            ? Effect.succeed(null)
+            : Effect.fail(new Poison({ detail: `recording stage ${command.stage} was refused: ${refused}` }))
         )
       )
     )

@@ -53,7 +53,8 @@ export class World {
         this.#answers.set(meta.commandId, asked)
         yield* this.step
         const streamId = StreamId.make("fileId" in command ? command.fileId : meta.commandId)
-        return { commandId: meta.commandId, streamId, version: StreamVersion.make(1), replayed: known !== undefined }
+        const version = StreamVersion.make(this.history.envelopes.filter((one) => one.streamId === streamId).length)
+        return { commandId: meta.commandId, streamId, version, replayed: known !== undefined }
       })
   })
 

@@ -1,13 +1,19 @@
 // Hourly volume: what each event adds, counted once.
 import type { Consumer } from "@holdfast/broker/Consumer"
-import { VolumeHours } from "@holdfast/database/VolumeHours"
+import type { Envelope } from "@holdfast/contracts/Envelope"
+import { type Counted, VolumeHours } from "@holdfast/database/VolumeHours"
 import { volumeOf } from "@holdfast/domain/analytics/Volume"
 import { Effect } from "effect"
+import { batched } from "./Batch.ts"
 
-export const recordAnalytics: Consumer<VolumeHours> = {
-  group: "analytics",
-  handle: (envelope) => {
-    const delta = volumeOf(envelope)
-    return delta === null ? Effect.void : VolumeHours.use((hours) => hours.add(envelope.eventId, delta))
-  }
+export const recordAnalytics = Effect.gen(function* () {
+  const hours = yield* VolumeHours
+  const add = yield* batched((envelopes) => hours.add(envelopes.flatMap(countedOf)))
+  const handle: Consumer["handle"] = (envelope) => (volumeOf(envelope) === null ? Effect.void : add(envelope))
+  return { group: "analytics", handle } satisfies Consumer
+})
+
+const countedOf = (envelope: Envelope): ReadonlyArray<Counted> => {
+  const delta = volumeOf(envelope)
+  return delta === null ? [] : [{ eventId: envelope.eventId, delta }]
 }
