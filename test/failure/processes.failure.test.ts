@@ -6,6 +6,8 @@ import { createHash, randomUUIDv7 } from "node:crypto"
 import { readdir, readFile, readlink, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
+import { statements } from "@holdfast/migrations/Statements"
+import { pendingSteps, runSteps, type Steps } from "@holdfast/migrations/Steps"
 import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -55,13 +57,14 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
       const all = await copies()
       return all.length === 12 && all.every(({ phase }) => phase === "ready") ? all : null
     })
-  const sql = async <A extends object>(text: string): Promise<ReadonlyArray<A>> => {
+  const onDatabase = async <A, E>(work: Effect.Effect<A, E, SqlClient.SqlClient>): Promise<A> => {
     const { postgresPort } = JSON.parse(await readFile(join(desk.dataDir, "run/desk.json"), "utf8"))
     const password = (await readFile(join(desk.dataDir, "keys/postgres.password"), "utf8")).trim()
     const url = Redacted.make(`postgres://holdfast:${password}@127.0.0.1:${postgresPort}/holdfast`)
-    const client = ClientPostgres.layer({ url, applicationName: "a test" })
-    return Effect.runPromise(SqlClient.SqlClient.use((sql) => sql.unsafe<A>(text)).pipe(Effect.provide(client)))
+    return Effect.runPromise(Effect.provide(work, ClientPostgres.layer({ url, applicationName: "a test" })))
   }
+  const sql = <A extends object>(text: string): Promise<ReadonlyArray<A>> =>
+    onDatabase(SqlClient.SqlClient.use((sql) => sql.unsafe<A>(text)))
   const released = async (): Promise<string> => {
     const bytes = Buffer.from("the plan of the lift, floor by floor\n".repeat(200))
     const id = await upload(desk, people.customer, bytes, { filename: "plan.txt", filetype: "text/plain", ticketId })
@@ -99,6 +102,24 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
     expect(feed.followed.versions).toEqual(Array.from({ length: last }, (_, index) => index + 1))
     expect(feed.followed.refused).toBe(0)
     expect(feed.followed.resumed).toBeGreaterThan(0)
+  })
+
+  it("takes the migration of a later release under load with no failed request and no gap in a subscription", async () => {
+    const downloadUrl = await released()
+    const feed = follow(desk, people.agent, ticketId, 0)
+    const stop = keepDoing(plainWork(desk, people, ticketId, downloadUrl))
+    expect(await onDatabase(runSteps("core", later))).toEqual(["0999_later", "later_types"])
+    const { failed } = await stop()
+    expect(failed).toEqual([])
+    // What this release needs is not taken away from under it.
+    expect(await onDatabase(pendingSteps("core", later))).toMatchObject([
+      { name: "drop_type", waitsFor: expect.stringContaining("older release") }
+    ])
+    const last = await highest()
+    await until("the feed has caught up", async () => (feed.followed.versions.at(-1) === last ? true : null))
+    await feed.stop()
+    expect(feed.followed.versions).toEqual(Array.from({ length: last }, (_, index) => index + 1))
+    expect(feed.followed.resumed).toBe(1)
   })
 
   it("goes on with the former copies when a successor does not start, and says why", async () => {
@@ -227,6 +248,27 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
     expect(gaps?.parked).toBe(0)
   }
 })
+
+/** What some later release might want of the busiest tables: a column that is written for every event, filled for the old ones. */
+const later: Steps = {
+  expand: {
+    "0999_later": statements([
+      "ALTER TABLE core.event_log ADD COLUMN later_type text",
+      "ALTER TABLE core.aggregate ADD COLUMN later_flag boolean NOT NULL DEFAULT false"
+    ])
+  },
+  backfill: [
+    {
+      name: "later_types",
+      batch: SqlClient.SqlClient.use(
+        (sql) => sql`UPDATE core.event_log SET later_type = type WHERE seq IN
+          (SELECT seq FROM core.event_log WHERE later_type IS NULL AND seq <= 200 ORDER BY seq LIMIT 50)
+          RETURNING seq`
+      ).pipe(Effect.map((rows) => rows.length))
+    }
+  ],
+  contract: [{ name: "drop_type", release: 999, work: statements(["ALTER TABLE core.event_log DROP COLUMN type"]) }]
+}
 
 const inodeOfPort = (table: string, port: number): string => {
   const near = `:${port.toString(16).toUpperCase().padStart(4, "0")}`
