@@ -16,9 +16,12 @@ export class CacheModel {
   #reached: Reached | null = null
   #movedAtMs = 0
   #ahead: ReadonlyArray<Applied> = []
+  #filling: string | null = null
+  #fillings = 0
 
   flush(): void {
     this.documents.clear()
+    this.#filling = null
     this.#reached = null
     this.#ahead = []
   }
@@ -73,8 +76,16 @@ export class CacheModel {
     return { ...this.#reached, movedAtMs: this.#movedAtMs, aheadFrom: this.#ahead[0]?.position ?? null }
   }
 
+  beginFilling(): string {
+    this.#filling ??= `filling ${++this.#fillings}`
+    return this.#filling
+  }
+
   advance(change: Advance): void {
-    const after = advance({ reached: this.#reached, ahead: this.#ahead }, change)
+    const { applied, filling, nowMs } = change
+    const isFilled = this.#reached !== null || filling === this.#filling
+    const after = advance({ reached: this.#reached, ahead: this.#ahead }, isFilled ? change : { applied, nowMs })
+    if (after.reached !== null) this.#filling = null
     if (after.reached !== null && after.reached.position !== this.#reached?.position) this.#movedAtMs = change.nowMs
     this.#reached = after.reached
     this.#ahead = after.ahead

@@ -24,6 +24,7 @@ export const simulatedCache = (process: SimulatedProcess, server: SimulatedServe
       page: (list, first, after) => call(() => model.page(list, first, after)),
       search: (search) => call(() => model.search(search)),
       progress: call(() => model.progress),
+      beginFilling: call(() => model.beginFilling()),
       advance: (change) => call(() => model.advance(change))
     })
   )

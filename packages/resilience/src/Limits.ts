@@ -631,7 +631,9 @@ export const DrillLoad = {
   ticketsWatchedMax: 64,
   watchInterval: Duration.millis(100),
   watchPauseMin: Duration.millis(50),
-  watchPauseMax: Duration.seconds(10),
+  watchPauseMax: Duration.seconds(2),
+  /** What waits since the longest is looked at: to ask for all that an outage held up would be most of the load. */
+  watchedFirst: 16,
   watchesAtOnceMax: 8,
   /** A reaction is looked for this long before it counts as lost. */
   watchFor: Duration.minutes(15),

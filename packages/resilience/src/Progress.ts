@@ -22,6 +22,8 @@ export interface Advance {
   readonly applied: ReadonlyArray<Applied>
   /** Everything up to here counts as applied: a snapshot was loaded, or a gap is passed over. */
   readonly through?: number
+  /** By whose filling the snapshot came into an empty cache: a cache that has lost anything since then does not count it. */
+  readonly filling?: string
   /** The view held all that there was at this moment. */
   readonly currentAtMs?: number
   readonly nowMs: number

@@ -39,10 +39,14 @@ const filled = Effect.gen(function* () {
   )
   const cache = Context.get(context, Cache)
   yield* cache.put([entry(1)])
-  yield* cache.progress
-  yield* cache.advance({ applied: [], through: 10, currentAtMs: 5, nowMs: 5 })
+  yield* fill(cache, 10, 5)
   assert.strictEqual((yield* cache.progress)?.position, 10)
   return { cache, redis }
+})
+
+const fill = Effect.fnUntraced(function* (cache: Cache["Service"], through: number, nowMs: number) {
+  const filling = yield* cache.beginFilling
+  yield* cache.advance({ applied: [], through, filling, currentAtMs: nowMs, nowMs })
 })
 
 const told = (call: () => Promise<unknown>) => Effect.promise(call)
@@ -67,6 +71,26 @@ describeLayer(Server.layer, { excludeTestServices: true, timeout: Duration.minut
     })
   )
 
+  it.effect("that was flushed while it was filled makes no claim until it is filled again", () =>
+    Effect.gen(function* () {
+      const { cache, redis } = yield* filled
+      yield* told(() => redis.flushall())
+      const filling = yield* cache.beginFilling
+      yield* cache.put([entry(1)])
+      yield* told(() => redis.flushall())
+      const advance = cache.advance({ applied: [], through: 10, filling, nowMs: 6 })
+      yield* advance
+      assert.isNull(yield* cache.progress)
+      // Nor does it count for the filling that began afterwards, nor as a gap that is passed.
+      assert.notStrictEqual(yield* cache.beginFilling, filling)
+      yield* advance
+      yield* cache.advance({ applied: [], through: 10, nowMs: 6 })
+      assert.isNull(yield* cache.progress)
+      yield* fill(cache, 11, 7)
+      assert.strictEqual((yield* cache.progress)?.position, 11)
+    })
+  )
+
   it.effect("that lost only the key that says how far it has come is empty", () =>
     Effect.gen(function* () {
       const { cache, redis } = yield* filled
@@ -81,7 +105,7 @@ describeLayer(Server.layer, { excludeTestServices: true, timeout: Duration.minut
       yield* told(() => redis.config("SET", "maxmemory-policy", "allkeys-lru"))
       // Another policy than when it was filled: from now on keys may go.
       assert.isNull(yield* cache.progress)
-      yield* cache.advance({ applied: [], through: 20, currentAtMs: 7, nowMs: 7 })
+      yield* fill(cache, 20, 7)
       assert.strictEqual((yield* cache.progress)?.position, 20)
       const used = Number(/used_memory:(\d+)/.exec(yield* Effect.promise(() => redis.info("memory")))?.[1])
       yield* told(() => redis.config("SET", "maxmemory", String(used + 200_000)))
@@ -92,13 +116,14 @@ describeLayer(Server.layer, { excludeTestServices: true, timeout: Duration.minut
       // What is applied meanwhile makes no claim; what was evicted while it was filled makes it empty once more.
       yield* cache.advance({ applied: [{ position: 21, occurredAtMs: 1 }], nowMs: 8 })
       assert.isNull(yield* cache.progress)
+      const filling = yield* cache.beginFilling
       yield* Effect.forEach(Array.from({ length: 60 }), (_, number) => cache.put([entry(number + 62)]), {
         discard: true
       })
-      yield* cache.advance({ applied: [], through: 21, currentAtMs: 9, nowMs: 9 })
+      yield* cache.advance({ applied: [], through: 21, filling, currentAtMs: 9, nowMs: 9 })
       assert.isNull(yield* cache.progress)
       yield* told(() => redis.config("SET", "maxmemory", "0"))
-      yield* cache.advance({ applied: [], through: 21, currentAtMs: 9, nowMs: 9 })
+      yield* fill(cache, 21, 9)
       assert.strictEqual((yield* cache.progress)?.position, 21)
     })
   )

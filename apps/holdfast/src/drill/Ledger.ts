@@ -1,7 +1,16 @@
 // What the clients of a drill were told, for the audit that compares it with the truth. Kept in files that only grow, so that hours of load
 // take little memory and the end of the drill itself loses nothing but the last moment; in memory are only the commands whose
 // outcome nobody knows yet. Of several lines about one command or upload the last one counts.
-import { appendFileSync, closeSync, createReadStream, existsSync, mkdirSync, openSync, writeSync } from "node:fs"
+import {
+  appendFileSync,
+  closeSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  writeSync
+} from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DrillLoad } from "@holdfast/resilience/Limits"
@@ -83,6 +92,8 @@ export const makeLedger = (folder: string): Effect.Effect<Ledger, never, Scope.S
   )
 
 const openLedger = (folder: string) => {
+  // A drill that is repeated must not answer for what the one before was told.
+  rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const commands = growingFile(commandsFile(folder))
   const uploads = growingFile(uploadsFile(folder))

@@ -68,7 +68,7 @@ const pauseOf = (ageMs: number): number => {
   return Math.min(Duration.toMillis(watchPauseMax), Math.max(Duration.toMillis(watchPauseMin), ageMs / 5))
 }
 
-/** Looks again and again, ever less often, until what was caused is there: how long that took is a reaction's time. */
+/** Looks again and again, ever less often and at the oldest first, until what was caused is there: how long that took is a reaction's time. */
 export const startWatch = ({ tally }: World): Watch => {
   const watched = new Set<Watched>()
   let underWay = 0
@@ -85,8 +85,9 @@ export const startWatch = ({ tally }: World): Watch => {
   }
   const turn = () => {
     const nowMs = tally.nowMs()
+    let passed = 0
     for (const one of watched) {
-      if (underWay >= DrillLoad.watchesAtOnceMax) return
+      if (underWay >= DrillLoad.watchesAtOnceMax || passed++ >= DrillLoad.watchedFirst) return
       if (one.nextMs > nowMs) continue
       one.nextMs = Number.POSITIVE_INFINITY
       underWay++

@@ -61,6 +61,8 @@ export class Cache extends Context.Service<
     search(search: WordSearch): Effect.Effect<ReadonlyArray<CacheDocument>, Unavailable>
     /** Null: empty, so that a missing document means nothing. */
     readonly progress: Effect.Effect<Progress | null, Unavailable>
+    /** Of an empty cache: an `advance` that carries this says how far it was filled, and says nothing if anything was lost meanwhile. */
+    readonly beginFilling: Effect.Effect<string, Unavailable>
     advance(change: Advance): Effect.Effect<void, Unavailable>
   }
 >()("@holdfast/cache/Cache") {}

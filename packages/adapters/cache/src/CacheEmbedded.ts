@@ -1,6 +1,7 @@
 // The cached read models in one SQLite file: durable, shared by the processes of one machine, words by FTS5. Calls are synchronous and
 // short; readers are never held up by a writer (WAL), and a writer waits for another a bounded time. The file holds nothing that
 // cannot be made again, so it trades the last moments before a power cut for speed.
+import { randomUUID } from "node:crypto"
 import { mkdirSync } from "node:fs"
 import { dirname } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -51,6 +52,7 @@ export const layer = (options: EmbeddedOptions) =>
         page: (list, first, after) => run((store) => store.page(list, first, after)),
         search: (search) => run((store) => store.search(search)),
         progress: run((store) => store.progress()),
+        beginFilling: run((store) => store.write(store.beginFilling)),
         advance: (change) => run((store) => store.write(() => store.advance(change)))
       })
     })
@@ -99,11 +101,13 @@ const openStore = (file: string): Store => {
   if (versionOf() !== schemaVersion) {
     db.exec("BEGIN IMMEDIATE")
     if (versionOf() !== schemaVersion) {
-      for (const name of ["document", "place", "word", "progress", "ahead"]) db.exec(`DROP TABLE IF EXISTS ${name}`)
+      for (const name of ["document", "place", "word", "progress", "ahead", "filling"])
+        db.exec(`DROP TABLE IF EXISTS ${name}`)
       db.exec(tables)
     }
     db.exec("COMMIT")
   }
+  db.exec("CREATE TABLE IF NOT EXISTS filling (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT NOT NULL)")
   return makeStore(db)
 }
 
@@ -136,6 +140,10 @@ const makeStore = (db: DatabaseSync) => {
   const saveProgress = db.prepare(
     "INSERT OR REPLACE INTO progress (one, position, as_of, moved_at) VALUES (1, ?, ?, ?)"
   )
+
+  const readFilling = db.prepare("SELECT name FROM filling")
+  const addFilling = db.prepare("INSERT INTO filling (one, name) VALUES (1, ?)")
+  const endFilling = db.prepare("DELETE FROM filling")
 
   const write = <A>(work: () => A): A => {
     db.exec("BEGIN IMMEDIATE")
@@ -195,20 +203,35 @@ const makeStore = (db: DatabaseSync) => {
       aheadFrom: held.ahead === null ? null : Number(held.ahead)
     }
   }
+  const filling = (): string | null => {
+    const name = readFilling.get()?.name
+    return typeof name === "string" ? name : null
+  }
+  const beginFilling = (): string => {
+    const name = filling() ?? randomUUID()
+    if (filling() === null) addFilling.run(name)
+    return name
+  }
   const move = (change: Advance) => {
     const before = progress()
     const ahead = readAhead
       .all()
       .map((row) => ({ position: Number(row.position), occurredAtMs: Number(row.occurred_at) }))
-    const after = advance({ reached: before, ahead }, change)
+    // Empty, and not by the filling that is under way: the file was taken away meanwhile.
+    const isFilled = before !== null || change.filling === filling()
+    const after = advance(
+      { reached: before, ahead },
+      isFilled ? change : { applied: change.applied, nowMs: change.nowMs }
+    )
     db.exec("DELETE FROM ahead")
     for (const one of after.ahead.slice(0, Limits.aheadMax)) addAhead.run(one.position, one.occurredAtMs)
     if (after.reached === null) return
+    endFilling.run()
     const movedAtMs = before !== null && before.position === after.reached.position ? before.movedAtMs : change.nowMs
     saveProgress.run(after.reached.position, Math.round(after.reached.asOfMs), Math.round(movedAtMs))
   }
   const get = (key: CacheKey): CacheDocument | null => toDocument(select.get(key))
-  return { get, put, forget, page, search, progress, advance: move, write, close: () => db.close() }
+  return { get, put, forget, page, search, progress, beginFilling, advance: move, write, close: () => db.close() }
 }
 
 const isKey = (value: unknown): value is CacheKey => typeof value === "string" && value.includes("/")

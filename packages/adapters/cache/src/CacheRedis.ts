@@ -1,6 +1,6 @@
 // The cached read models in Redis 7 or later. Nothing is queued while the server is away: a call then fails at once, through the guard,
 // and the connection is taken up again in the background. The layer builds without a server.
-
+import { randomUUID } from "node:crypto"
 import { type Failure, makeGuard } from "@holdfast/resilience/Guard"
 import { Breaker, Cache as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
@@ -9,6 +9,7 @@ import { Redis, ReplyError } from "ioredis"
 import { Cache, type CacheDocument, type CacheEntry, type CacheKey, kindOf, type ListPage } from "./Cache.ts"
 import {
   advanceScript,
+  beginFillingScript,
   pageScript,
   progressScript,
   putScript,
@@ -71,7 +72,10 @@ const make = (client: Redis, prefix: string, send: Send): Cache["Service"] => {
             Effect.map((reply) => toDocuments(strings(reply)))
           ),
     progress: send(() => run(progressScript)).pipe(Effect.map(toProgress)),
-    advance: ({ applied, currentAtMs, nowMs, through }) =>
+    beginFilling: Effect.suspend(() => send(() => run(beginFillingScript, randomUUID()), Limits.writeDeadline)).pipe(
+      Effect.map(String)
+    ),
+    advance: ({ applied, currentAtMs, filling, nowMs, through }) =>
       send(
         () =>
           run(
@@ -80,6 +84,7 @@ const make = (client: Redis, prefix: string, send: Send): Cache["Service"] => {
             currentAtMs ?? "",
             nowMs,
             Limits.aheadMax,
+            filling ?? "",
             ...applied.flatMap((one) => [one.position, one.occurredAtMs])
           ),
         Limits.writeDeadline

@@ -113,8 +113,9 @@ end
 return answer`)
 
 // A server that evicts keys of ours leaves holes that no list and no document shows. So what was evicted when the read models were last
-// filled is kept with them, and another number now makes all of them count as lost; so does a filling whose own note was evicted. Only
-// policies for all keys take ours: they never expire.
+// filled is kept with them, and another number now makes all of them count as lost. Only policies for all keys take ours: they never
+// expire. A filling leaves a note of that number and of itself: what was flushed or evicted meanwhile took the note with it or changed the
+// number, and then the filling counts for nothing.
 const evicting = `
 local function evicted()
   local said = redis.pcall('INFO', 'memory')
@@ -124,16 +125,25 @@ local function evicted()
 end
 `
 
-/** prefix, through or '', current at or '', now, ahead max, then position and time of each applied event. The rules are those of Progress.ts. */
+/** prefix, a name that no other filling has. Gives the filling that is under way, or begins this one. */
+export const beginFillingScript = script(`${evicting}
+local p, now = ARGV[1], evicted()
+local held = redis.call('HGET', p..'meta', 'filling')
+if held and string.match(held, '^(.-)|') == now then return held end
+redis.call('HSET', p..'meta', 'filling', now..'|'..ARGV[2])
+return now..'|'..ARGV[2]`)
+
+/** prefix, through or '', current at or '', now, ahead max, filling or '', then position and time of each applied event. The rules are those of Progress.ts. */
 export const advanceScript = script(`${evicting}
 local p = ARGV[1]
 local through, current = tonumber(ARGV[2]), tonumber(ARGV[3])
-for i = 6, #ARGV, 2 do redis.call('ZADD', p..'ahead', ARGV[i], ARGV[i]..':'..ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do redis.call('ZADD', p..'ahead', ARGV[i], ARGV[i]..':'..ARGV[i + 1]) end
 local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'evicted', 'filling')
 local before, since = tonumber(held[1]), held[3]
 local now = evicted()
-if since ~= now then before, since = nil, held[4] or (now == 'never' and now) end
-if not since or (not before and not through) then
+if since ~= now then before = nil end
+local filled = through and held[4] == ARGV[6] and string.match(ARGV[6], '^(.-)|') == now
+if not before and not filled then
   redis.call('ZREMRANGEBYRANK', p..'ahead', 0, -(tonumber(ARGV[5]) + 1))
   return 0
 end
@@ -149,18 +159,17 @@ end
 redis.call('ZREMRANGEBYSCORE', p..'ahead', '-inf', position)
 redis.call('ZREMRANGEBYRANK', p..'ahead', 0, -(tonumber(ARGV[5]) + 1))
 redis.call('HDEL', p..'meta', 'filling')
-redis.call('HSET', p..'meta', 'position', string.format('%.0f', position), 'asOf', string.format('%.0f', asOf), 'evicted', since)
+redis.call('HSET', p..'meta', 'position', string.format('%.0f', position), 'asOf', string.format('%.0f', asOf), 'evicted', now)
 if position ~= before then redis.call('HSET', p..'meta', 'movedAt', ARGV[4]) end
 return 1`)
 
-/** prefix. Gives position, as of, moved at, and the first position beyond the gap; nothing when it is empty or has holes, and notes what was evicted until then. */
+/** prefix. Gives position, as of, moved at, and the first position beyond the gap; nothing when it is empty or has holes. */
 export const progressScript = script(`${evicting}
 local p = ARGV[1]
 local held = redis.call('HMGET', p..'meta', 'position', 'asOf', 'movedAt', 'evicted')
 local now = evicted()
 if not held[1] or held[4] ~= now then
   redis.pcall('HDEL', p..'meta', 'position')
-  redis.pcall('HSETNX', p..'meta', 'filling', now)
   return {}
 end
 local ahead = redis.call('ZRANGE', p..'ahead', 0, 0, 'WITHSCORES')

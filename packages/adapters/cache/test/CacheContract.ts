@@ -158,7 +158,12 @@ export const contract = (name: string, layer: Layer.Layer<Cache, Unavailable>) =
           expect(yield* cache.progress).toBeNull()
           yield* cache.advance({ applied: [at(12)], nowMs: 1 })
           expect(yield* cache.progress).toBeNull()
-          yield* cache.advance({ applied: [], through: 10, currentAtMs: 500, nowMs: 2 })
+          yield* cache.advance({ applied: [], through: 10, nowMs: 2 })
+          yield* cache.advance({ applied: [], through: 10, filling: "of somebody else", nowMs: 2 })
+          expect(yield* cache.progress).toBeNull()
+          const filling = yield* cache.beginFilling
+          expect(yield* cache.beginFilling).toBe(filling)
+          yield* cache.advance({ applied: [], through: 10, filling, currentAtMs: 500, nowMs: 2 })
           expect(yield* cache.progress).toEqual({ position: 10, asOfMs: 500, movedAtMs: 2, aheadFrom: 12 })
           yield* cache.advance({ applied: [at(14), at(11)], nowMs: 3 })
           expect(yield* cache.progress).toEqual({ position: 12, asOfMs: 1012, movedAtMs: 3, aheadFrom: 14 })

@@ -48,7 +48,10 @@ const answered = <A>(cache: CacheService, read: Effect.Effect<A, Unavailable>): 
   Effect.gen(function* () {
     const progress = yield* cache.progress
     if (progress === null) return yield* unavailable("it is empty and waits to be filled")
-    return { value: yield* read, position: progress.position, asOfMs: progress.asOfMs }
+    const value = yield* read
+    // Emptied in between, it shows nothing where there is something.
+    if ((yield* cache.progress) === null) return yield* unavailable("it has just been emptied")
+    return { value, position: progress.position, asOfMs: progress.asOfMs }
   })
 
 const unavailable = (detail: string) =>

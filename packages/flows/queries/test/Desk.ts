@@ -91,7 +91,9 @@ export const fill = (cache: Cache["Service"], history: ReadonlyArray<Envelope>) 
   const through = last?.position ?? 0
   return Effect.andThen(
     cache.put([...entries, volumeEntry]),
-    cache.advance({ applied: [], through, currentAtMs: 1_000, nowMs: 1_000 })
+    Effect.flatMap(cache.beginFilling, (filling) =>
+      cache.advance({ applied: [], through, filling, currentAtMs: 1_000, nowMs: 1_000 })
+    )
   )
 }
 

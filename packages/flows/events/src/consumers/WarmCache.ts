@@ -60,10 +60,11 @@ export const copyVolume = Effect.fnUntraced(function* (nowMs: number) {
 
 const warm = Effect.gen(function* () {
   const cache = yield* Cache
+  const filling = yield* cache.beginFilling
   const { count, position } = yield* snapshot
   const reached = yield* replay(position)
   const nowMs = yield* Clock.currentTimeMillis
-  yield* cache.advance({ applied: [], through: reached, nowMs })
+  yield* cache.advance({ applied: [], through: reached, filling, nowMs })
   yield* Effect.logInfo(`the cache was empty and holds the newest ${count} tickets again`)
 })
 
