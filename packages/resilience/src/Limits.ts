@@ -377,8 +377,11 @@ export const Pipeline = {
 
 /** Cached read models. */
 export const Cache = {
-  /** A local server or file answers in a few ms; reads that wait longer gain nothing over the next page load. */
-  readDeadline: Duration.millis(250),
+  /**
+   * A local server or file answers in a few ms, but it is asked where nobody else can answer: a machine that is busy for a moment must not
+   * cost a reader the page.
+   */
+  readDeadline: Duration.seconds(1),
   writeDeadline: Duration.seconds(1),
   connectDeadline: Duration.millis(500),
   /** An answer that is due and does not come for this long ends the connection, and a new one is tried. */
@@ -586,6 +589,8 @@ export const Drill = {
   recoveryMax: Duration.seconds(2),
   /** From the same moment until the views have everything that was written before it, and subscribers too. */
   catchUpMax: Duration.seconds(60),
+  /** Work that was put off, such as files to scan, is done within the same time or this share of the outage: it drains faster than it piled up. */
+  drainShareMax: 0.25,
   /** Watched after the end of the fault: at least, and at most while something is still missing. */
   recoveryMin: Duration.seconds(10),
   recoveryWatch: Duration.seconds(90),

@@ -49,7 +49,7 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
     if (Option.isSome(underWay)) return yield* joined(underWay.value)
     const due = yield* dueStage(envelope)
     if (due === null) return
-    const line = advance(options, timeouts, envelope, due, lanes(due.file.attachment.sizeBytes)).pipe(
+    const line = advance(options, timeouts, envelope, due, lanes).pipe(
       Effect.tap((version) => Effect.sync(() => finished.add(envelope.streamId, version))),
       Effect.asVoid
     )
@@ -61,13 +61,18 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
 
 type Lane = <A, E, R>(stage: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-/** Small files have a lane of their own, so that none waits behind a few huge ones. */
+// Small files have lanes of their own, so that none waits behind a few huge ones. Converting takes a processor; the other stages wait for
+// the disk and the scanner half of the time, and none of them waits behind images.
 const makeLanes = Effect.gen(function* () {
   const cores = availableParallelism()
-  const small = yield* Semaphore.make(cores)
+  const converting = yield* Semaphore.make(cores)
+  const small = yield* Semaphore.make(cores * 2)
   const large = yield* Semaphore.make(Math.max(1, Math.floor(cores / 2)))
   const smallBytesMax = ByteSize.toNumberUnsafe(Limits.smallBytesMax)
-  return (sizeBytes: number): Lane => Semaphore.withPermits(sizeBytes <= smallBytesMax ? small : large, 1)
+  return ({ file, stage }: Due): Lane => {
+    if (file.attachment.sizeBytes > smallBytesMax) return Semaphore.withPermits(large, 1)
+    return Semaphore.withPermits(stage === "convert" ? converting : small, 1)
+  }
 })
 
 /** Files that went through to their end here lately: the events of that say nothing new, and cost no question to the log. */
@@ -148,12 +153,12 @@ const advance = Effect.fn("Pipeline.advance")(function* (
   timeouts: Map<string, number>,
   envelope: Envelope,
   first: Due,
-  lane: Lane
+  lanes: (due: Due) => Lane
 ) {
   let version = envelope.streamVersion
   for (let due: Due | null = first; due !== null; ) {
-    // The lane bounds the work. What is recorded waits for the database, and nobody's processor.
-    const { durationMs, result } = yield* lane(timed(attempts(options, timeouts, due)))
+    // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
+    const { durationMs, result } = yield* lanes(due)(timed(attempts(options, timeouts, due)))
     const command = commandOf(due, result, durationMs)
     const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
     const recorded = yield* record(envelope, command, commandId)
