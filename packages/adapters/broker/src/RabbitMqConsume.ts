@@ -12,6 +12,7 @@ import { identityOf, type OnLog } from "./OnLog.ts"
 import { type Acks, makeAcks } from "./RabbitMqAcks.ts"
 import { openChannel, type Rabbit } from "./RabbitMqConnection.ts"
 import { asUnavailable, attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+import type { ReadMessage } from "./RabbitMqRead.ts"
 
 interface Arriving<A> {
   readonly channel: Channel
@@ -58,11 +59,12 @@ export const consume = (
     const arriving = yield* openConsumer<Delivery>(rabbit, ConsumerLimits.prefetchEventsMax)
     const { arrived, channel, fail } = arriving
     const acks = yield* makeAcks(channel, (error) => fail(asUnavailable(error)))
+    const reading: Reading = { ...arriving, acks, handled, read: rabbit.read }
     yield* promise(() => channel.basicQos({ prefetchCount }))
     for (const [partition, queue] of queues.entries()) {
       yield* promise(() =>
         channel.basicConsume({ queue }, (message) =>
-          isForeign(message) ? passOver(acks, message) : deliver(rabbit, arriving, acks, partition, message, handled)
+          isForeign(message) ? passOver(acks, message) : deliver(reading, partition, message)
         )
       )
     }
@@ -86,21 +88,21 @@ const passOver = (acks: Acks, { deliveryTag }: AsyncMessage): void => {
   acks.acknowledge(deliveryTag)
 }
 
-const deliver = (
-  rabbit: Rabbit,
-  { channel, fail, offer }: Arriving<Delivery>,
-  acks: Acks,
-  partition: number,
-  message: AsyncMessage,
-  handled: Handled | null
-): void => {
-  const read = rabbit.read(message)
+interface Reading extends Arriving<Delivery> {
+  readonly acks: Acks
+  readonly handled: Handled | null
+  readonly read: ReadMessage
+}
+
+const deliver = (reading: Reading, partition: number, message: AsyncMessage): void => {
+  const { acks, channel, fail, handled, offer } = reading
+  const event = reading.read(message)
   // Written by a newer release: this version may neither skip nor park what it cannot read, so the group stands still, visibly.
-  if (Result.isFailure(read)) {
-    fail(read.failure)
+  if (Result.isFailure(event)) {
+    fail(event.failure)
     return
   }
-  const envelope = read.success
+  const envelope = event.success
   const { deliveryTag, redelivered } = message
   acks.delivered(deliveryTag)
   handled?.delivered(partition, envelope.position)
