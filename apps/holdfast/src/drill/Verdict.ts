@@ -140,7 +140,7 @@ const inSeconds = (ms: number | null): string => (ms === null ? "not in time" : 
 const bars = (figures: DrillFigures): ReadonlyArray<Judgement> => {
   const catchUpMs = Duration.toMillis(Drill.catchUpMax)
   const { feedsCaughtUpMs, reactionsCaughtUpMs, viewsCaughtUpMs } = figures
-  const drainMs = Math.max(catchUpMs, figures.seconds.outage * 1000 * Drill.drainShareMax)
+  const drainMs = Math.max(catchUpMs, Math.round(figures.seconds.outage * Drill.drainShareMax) * 1000)
   const within = (ms: number | null, limitMs: number) => ms !== null && ms <= limitMs
   return [
     ...(figures.dependency === "postgres" ? outageBars(figures) : []),
