@@ -185,7 +185,7 @@ describe("PostgreSQL with a synchronous standby", () => {
         },
         () => world.address.pointTo(world.line.port)
       ),
-    60_000
+    testDeadlineMs
   )
 
   it(
@@ -204,7 +204,7 @@ describe("PostgreSQL with a synchronous standby", () => {
           world.truth.url = standby.plan.url
         }
       ),
-    60_000
+    testDeadlineMs
   )
 })
 
