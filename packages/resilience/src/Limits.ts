@@ -587,10 +587,8 @@ export const Drill = {
   readSlowerMax: 2,
   /** From the moment at which the dependency accepts again to the first write that is accepted. */
   recoveryMax: Duration.seconds(2),
-  /** From the same moment until the views have everything that was written before it, and subscribers too. */
+  /** From the same moment until the views have everything that was written before it, subscribers too, and files that waited are scanned. */
   catchUpMax: Duration.seconds(60),
-  /** Work that was put off, such as files to scan, is done within the same time or this share of the outage: it drains faster than it piled up. */
-  drainShareMax: 0.25,
   /** Watched after the end of the fault: at least, and at most while something is still missing. */
   recoveryMin: Duration.seconds(10),
   recoveryWatch: Duration.seconds(90),
@@ -637,8 +635,8 @@ export const DrillLoad = {
   watchInterval: Duration.millis(100),
   watchPauseMin: Duration.millis(50),
   watchPauseMax: Duration.seconds(2),
-  /** What waits since the longest is looked at: to ask for all that an outage held up would be most of the load. */
-  watchedFirst: 16,
+  /** So many of those that wait longest, and as many of the newest: to ask for all that an outage held up would be most of the load. */
+  watchedEachEnd: 16,
   watchesAtOnceMax: 8,
   /** A reaction is looked for this long before it counts as lost. */
   watchFor: Duration.minutes(15),

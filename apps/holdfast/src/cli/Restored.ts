@@ -1,7 +1,6 @@
 // `holdfast restored`: said once after a backup was put back and before the desk is started. The log has gone back to an earlier state, so it
 // is another log from now on: what RabbitMQ still holds of the former one is passed over, and what some consumer may lack is published
 // again.
-
 import { handledByAll } from "@holdfast/broker/Handled"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
 import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"

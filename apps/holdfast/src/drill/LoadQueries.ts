@@ -68,16 +68,17 @@ const pauseOf = (ageMs: number): number => {
   return Math.min(Duration.toMillis(watchPauseMax), Math.max(Duration.toMillis(watchPauseMin), ageMs / 5))
 }
 
-/** Looks again and again, ever less often and at the oldest first, until what was caused is there: how long that took is a reaction's time. */
+/** Looks again and again, ever less often, until what was caused is there: how long that took is a reaction's time. */
 export const startWatch = ({ tally }: World): Watch => {
-  const watched = new Set<Watched>()
+  /** The oldest first. */
+  const watched: Array<Watched> = []
   let underWay = 0
   const look = async (one: Watched) => {
     const done = await one.isDone()
     const endMs = tally.nowMs()
     const isLost = !done && endMs - one.fromMs > Duration.toMillis(DrillLoad.watchFor)
     if (done || isLost) {
-      watched.delete(one)
+      watched.splice(watched.indexOf(one), 1)
       const outcome = done ? "live" : "failed"
       tally.record({ path: "reactions", dueMs: one.fromMs, endMs, outcome, error: done ? "" : "never seen" })
     }
@@ -85,9 +86,10 @@ export const startWatch = ({ tally }: World): Watch => {
   }
   const turn = () => {
     const nowMs = tally.nowMs()
-    let passed = 0
-    for (const one of watched) {
-      if (underWay >= DrillLoad.watchesAtOnceMax || passed++ >= DrillLoad.watchedFirst) return
+    const each = DrillLoad.watchedEachEnd
+    const looked = watched.length <= 2 * each ? watched : [...watched.slice(-each), ...watched.slice(0, each)]
+    for (const one of looked) {
+      if (underWay >= DrillLoad.watchesAtOnceMax) return
       if (one.nextMs > nowMs) continue
       one.nextMs = Number.POSITIVE_INFINITY
       underWay++
@@ -97,15 +99,15 @@ export const startWatch = ({ tally }: World): Watch => {
   const timer = setInterval(turn, Duration.toMillis(DrillLoad.watchInterval))
   return {
     add: (isDone, fromMs) => {
-      if (watched.size >= DrillLoad.watchedMax) return false
-      watched.add({ fromMs, isDone, nextMs: fromMs })
+      if (watched.length >= DrillLoad.watchedMax) return false
+      watched.push({ fromMs, isDone, nextMs: fromMs })
       return true
     },
     get size() {
-      return watched.size
+      return watched.length
     },
     get oldestMs() {
-      return watched.values().next().value?.fromMs
+      return watched[0]?.fromMs
     },
     stop: () => clearInterval(timer)
   }

@@ -1,7 +1,6 @@
 // Publishing to RabbitMQ, confirmed, on a connection of its own, because a server that runs out of memory or disk stops reading from whoever
 // publishes: the acknowledgements that would relieve it must still get through. A failed batch gives up its channel, queues that are
 // missing are made again, and what they had held is filled from the log before anything new.
-
 import { encodeEnvelope, mediaType } from "@holdfast/contracts/CloudEvent"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { LogId } from "@holdfast/database/EventLog"

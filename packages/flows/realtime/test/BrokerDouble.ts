@@ -1,5 +1,6 @@
-// A broker in memory for tests: a log that tests append to, and the power to lose it, to hold it away and to forget its beginning.
-import { Broker } from "@holdfast/broker/Broker"
+// A broker in memory for tests: a log that tests append to, and the power to lose it, to hold it away, to forget its
+// beginning and to put another log in its place.
+import { AnotherLog, Broker } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
@@ -10,7 +11,7 @@ const unavailable = (reason: UnavailableReason) =>
 
 export class BrokerDouble {
   readonly log: Array<Envelope> = []
-  readonly #readers = new Set<Queue.Queue<Envelope, Unavailable>>()
+  readonly #readers = new Set<Queue.Queue<Envelope, Unavailable | AnotherLog>>()
   /** Events before this position are no longer held. */
   retainedFrom = 1
   isAway = false
@@ -35,7 +36,17 @@ export class BrokerDouble {
   /** Everybody who reads loses the connection. */
   lose(): void {
     this.isAway = true
-    for (const reader of this.#readers) Queue.failCauseUnsafe(reader, Cause.fail(unavailable("connection_lost")))
+    this.#failReaders(unavailable("connection_lost"))
+  }
+
+  /** As after a backup was put back: positions begin anew and mean other events. */
+  goOnWithAnotherLog(...envelopes: ReadonlyArray<Envelope>): void {
+    this.log.splice(0, this.log.length, ...envelopes)
+    this.#failReaders(new AnotherLog({ message: "the test says so" }))
+  }
+
+  #failReaders(error: Unavailable | AnotherLog): void {
+    for (const reader of this.#readers) Queue.failCauseUnsafe(reader, Cause.fail(error))
     this.#readers.clear()
   }
 
@@ -43,7 +54,7 @@ export class BrokerDouble {
     return Effect.gen({ self: this }, function* () {
       this.reads++
       if (this.isAway) return yield* unavailable("unreachable")
-      const queue = yield* Queue.unbounded<Envelope, Unavailable>()
+      const queue = yield* Queue.unbounded<Envelope, Unavailable | AnotherLog>()
       const next = Option.match(after, { onNone: () => this.retainedFrom, onSome: (position) => position + 1 })
       if (next < this.retainedFrom) return yield* unavailable("refused")
       const held = this.log.filter(({ position }) => position >= next)

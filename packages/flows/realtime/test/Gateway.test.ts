@@ -157,6 +157,28 @@ describe("a lost broker", () => {
     )
   )
 
+  it.live(
+    "asks everybody to read afresh when another log is in its place, and sends that from its first position",
+    () =>
+      withGateway((world, broker) =>
+        Effect.gen(function* () {
+          const client = yield* promise(() => connect(world.url, agent))
+          client.subscribe("a", changes, { id: ticketId(0), after: 3 })
+          yield* promise(() => client.say({ type: "ping" }).answer())
+          broker.goOnWithAnotherLog(...replies(1, 2))
+          expect(yield* promise(() => client.answer())).toMatchObject({
+            id: "a",
+            type: "error",
+            payload: [{ extensions: { code: "RESYNC_REQUIRED" } }]
+          })
+          yield* caughtUp(world, 2)
+          client.subscribe("a", changes, { id: ticketId(0), after: 0 })
+          expect(yield* promise(() => client.positions(2))).toEqual([1, 2])
+          client.socket.terminate()
+        })
+      )
+  )
+
   it.live("ends subscriptions with a fresh reading when the gap cannot be filled", () =>
     withGateway((world, broker) =>
       Effect.gen(function* () {
