@@ -28,7 +28,10 @@ export const runLong = async ({ rate, report, seed, steps, title, what }: LongDr
     const rates = { commands: rate, queries: 10, uploads: 1, downloads: 2 }
     return yield* endure(desk, { rates, feeds: 7, steps: steps(desk, new Seed(seed)), report: say })
   })
-  const result = await Effect.runPromise(Effect.scoped(drill))
+  // Somebody who stops it is not left with the desk and its servers.
+  const stopped = new AbortController()
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopped.abort())
+  const result = await Effect.runPromise(Effect.scoped(drill), { signal: stopped.signal })
   const command = `node ${process.argv
     .slice(1)
     .map((word) => word.replace(`${process.cwd()}/`, ""))
