@@ -68,7 +68,7 @@ export const figures: DrillFigures = {
   acceptsAfterMs: 1200,
   firstError: { ...perPath(() => null), commands: 120 },
   firstSuccess: { ...perPath(() => 100), commands: 450, reactions: null },
-  ...{ viewsCaughtUpMs: 900, feedsCaughtUpMs: 1100, reactionsCaughtUpMs: 8000 },
+  ...{ viewsCaughtUpMs: 900, feedsCaughtUpMs: 1100, filesCaughtUpMs: 8000 },
   ...{ settled: true, awaited: 0, socketCuts: 0, resyncs: 0 },
   ledger: {
     ...{ acknowledged: 200, refused: 302, declined: 0, unknown: 4, resolved: 4, hadBeenDone: 1, unresolved: 0 },

@@ -1,7 +1,8 @@
-// How soon a desk has made up for an outage: when everything that was written before a moment is in the views and with every subscriber.
-// Asked of the database itself, past every proxy.
+// How soon a desk has made up for an outage: when everything that was written before a moment is in the views and with every subscriber,
+// and when every file that waited is released or rejected. Asked of the database itself, past every proxy.
 import { Effect } from "effect"
 import { type AuditTarget, permittedWhere, session } from "./Audit.ts"
+import type { LedgerReader } from "./Ledger.ts"
 import type { Feed } from "./LoadFeeds.ts"
 
 export interface Drain {
@@ -54,6 +55,28 @@ const lastPermitted = (core: Effect.Success<ReturnType<typeof session>>, feed: F
     [...parameters, feed.terms.after, until]
   ).pipe(Effect.map(([row]) => ({ feed, position: Number(row?.position ?? 0) })))
 }
+
+/** Those that the desk said it has. */
+export const acceptedUploads = (ledger: LedgerReader) =>
+  Effect.promise(async () => {
+    const accepted = new Set<string>()
+    for await (const batch of ledger.uploads()) {
+      for (const { fileId, told } of batch) if (told === "accepted") accepted.add(fileId)
+    }
+    return accepted
+  })
+
+/** Settles once each of these files is released or rejected. */
+export const untilFinished = Effect.fnUntraced(function* (target: AuditTarget, fileIds: ReadonlySet<string>) {
+  const core = yield* session(target.databaseUrl)
+  const ids = JSON.stringify([...fileIds])
+  const areFinished = core(
+    `SELECT count(DISTINCT stream_id)::float8 AS count FROM core.event_log WHERE type IN ('FileReleased', 'FileRejected')
+     AND stream_id IN (SELECT value::uuid FROM jsonb_array_elements_text($1::text::jsonb))`,
+    [ids]
+  ).pipe(Effect.map(([row]) => (Number(row?.count) === fileIds.size ? true : undefined)))
+  yield* asked(areFinished)
+})
 
 /** Again and again until there is an answer. */
 const asked = <A, E>(question: Effect.Effect<A | undefined, E>): Effect.Effect<A, E> =>

@@ -49,7 +49,7 @@ export interface DrillFigures {
   /** From the same moment; null: not within the time that is watched. */
   readonly viewsCaughtUpMs: number | null
   readonly feedsCaughtUpMs: number | null
-  readonly reactionsCaughtUpMs: number | null
+  readonly filesCaughtUpMs: number | null
   /** Every outcome became known in time. */
   readonly settled: boolean
   /** Caused and never seen by its reader. */

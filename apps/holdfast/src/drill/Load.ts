@@ -44,8 +44,6 @@ export interface Load {
   readonly feeds: ReadonlyArray<Feed>
   /** Caused and not yet seen by its reader. */
   readonly awaited: () => number
-  /** When the first of these was caused, as the tally counts time. */
-  readonly awaitedSinceMs: () => number | undefined
   /** Sends nothing new, and settles when everything that was sent is answered or given up. */
   readonly stop: Effect.Effect<void>
   /** After `stop`: true when every outcome is known, false when that took longer than this. */
@@ -125,5 +123,5 @@ const running = (
         await Promise.all([commands.settle(isOver), files.settle(isOver)])
         return !isOver()
       })
-    return { feeds, awaited: () => watch.size, awaitedSinceMs: () => watch.oldestMs, stop, settle } satisfies Load
+    return { feeds, awaited: () => watch.size, stop, settle } satisfies Load
   })

@@ -57,8 +57,6 @@ export interface Watch {
   /** False: too much is watched already, and this is not. */
   add(isDone: () => Promise<boolean>, fromMs: number): boolean
   readonly size: number
-  /** When the first of what is still watched was caused. */
-  readonly oldestMs: number | undefined
   stop(): void
 }
 
@@ -105,9 +103,6 @@ export const startWatch = ({ tally }: World): Watch => {
     },
     get size() {
       return watched.length
-    },
-    get oldestMs() {
-      return watched[0]?.fromMs
     },
     stop: () => clearInterval(timer)
   }

@@ -112,7 +112,7 @@ const firsts = (figures: DrillFigures): string => {
       rows
     ),
     "",
-    `It accepted again ${(figures.acceptsAfterMs / 1000).toFixed(2)} s after the fault was ended. From then on the backlog was drained ${caughtUp(figures.viewsCaughtUpMs)}, every subscriber had everything ${caughtUp(figures.feedsCaughtUpMs)}, and what was held up, files to scan among it, was done ${caughtUp(figures.reactionsCaughtUpMs)}. Sockets were cut ${figures.socketCuts} times.`
+    `It accepted again ${(figures.acceptsAfterMs / 1000).toFixed(2)} s after the fault was ended. From then on the backlog was drained ${caughtUp(figures.viewsCaughtUpMs)}, every subscriber had everything ${caughtUp(figures.feedsCaughtUpMs)}, and each file that waited was released or rejected ${caughtUp(figures.filesCaughtUpMs)}. Sockets were cut ${figures.socketCuts} times.`
   ].join("\n")
 }
 

@@ -9,7 +9,7 @@ import { askHeal, askOutage, askStates } from "../supervisor/Control.ts"
 import type { PossibleOutage } from "../supervisor/Outage.ts"
 import { postgresName } from "../supervisor/Postgres.ts"
 import { type AuditTarget, audit } from "./Audit.ts"
-import { type Drain, drainedAlready, watchDrain } from "./Drain.ts"
+import { acceptedUploads, type Drain, drainedAlready, untilFinished, watchDrain } from "./Drain.ts"
 import { allPathFigures, costsOf, type DrillFigures, perPath, timesOf } from "./Figures.ts"
 import { type Ledger, makeLedger, readLedger } from "./Ledger.ts"
 import { type Load, type LoadTarget, ratesOf, startLoad } from "./Load.ts"
@@ -67,9 +67,9 @@ export const runDrill = (order: DrillOrder) =>
     yield* Effect.sleep(order.baseline)
     yield* checkHealthy(tally)
     const { acceptsAfterMs, firstError } = yield* breakAndHeal(stage)
-    const reactionsCaughtUp = yield* watchReactions(stage)
+    const filesCaughtUp = yield* watchFiles(stage)
     const drained = yield* recover(stage)
-    return yield* conclude(stage, { startedAt, acceptsAfterMs, drained, firstError, reactionsCaughtUp })
+    return yield* conclude(stage, { startedAt, acceptsAfterMs, drained, firstError, filesCaughtUp })
   }).pipe(Effect.scoped)
 
 /** Nothing is broken on purpose where something is broken already. */
@@ -132,19 +132,22 @@ const firstsOf = (first: (path: Path) => number | undefined, fromMs: number) =>
     return atMs === undefined ? null : Math.max(0, Math.round(atMs - fromMs))
   })
 
-/** From the moment at which it accepted again until all that was caused before has been seen; null while it has not. */
-const watchReactions = ({ load, tally }: Stage) =>
+/** From the moment at which it accepted again until all files that were uploaded before are released or rejected; null while they are not. */
+const watchFiles = ({ ledger, order, tally }: Stage) =>
   Effect.gen(function* () {
     const fromMs = recoveryFromMs(tally)
     let caughtUpMs: number | null = null
-    const isCaughtUp = Effect.sync(() => (load.awaitedSinceMs() ?? fromMs) >= fromMs)
-    yield* isCaughtUp.pipe(
-      Effect.repeat({ until: (yes) => yes, schedule: Schedule.spaced("100 millis") }),
+    ledger.flush()
+    const uploads = yield* acceptedUploads(readLedger(ledger.folder))
+    yield* untilFinished(order.auditTarget, uploads).pipe(
       Effect.tap(() =>
         Effect.sync(() => {
           caughtUpMs = tally.nowMs() - fromMs
         })
       ),
+      Effect.scoped,
+      // Without an answer there is no time: the report says so, and the audit says why.
+      Effect.ignore,
       Effect.forkScoped
     )
     return () => caughtUpMs
@@ -175,7 +178,7 @@ interface Measured {
   readonly startedAt: string
   readonly acceptsAfterMs: number
   readonly drained: Drain
-  readonly reactionsCaughtUp: () => number | null
+  readonly filesCaughtUp: () => number | null
   readonly firstError: DrillFigures["firstError"]
 }
 
@@ -199,7 +202,7 @@ const conclude = (stage: Stage, measured: Measured) =>
       ...{ ...order.outage, ...measured, firstSuccess, settled, paths: figures, audit: found },
       viewsCaughtUpMs: measured.drained.viewsMs,
       feedsCaughtUpMs: measured.drained.feedsMs,
-      reactionsCaughtUpMs: measured.reactionsCaughtUp(),
+      filesCaughtUpMs: measured.filesCaughtUp(),
       refusedLater: timesOf(tally.cell("commands", "fault").refused),
       awaited: load.awaited(),
       socketCuts: load.feeds.reduce((total, { cuts }) => total + cuts, 0),
