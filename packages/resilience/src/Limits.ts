@@ -353,6 +353,8 @@ export const Files = {
   lockDeadline: Duration.seconds(30),
   lockRetryDelay: Duration.millis(50),
   lockLookInterval: Duration.millis(200),
+  /** Who holds an upload and is asked to let go has this long to end by itself: most requests are short. */
+  lockGraceDelay: Duration.seconds(1),
   journalDelay: Duration.millis(200),
   journalErrorDelayMax: Duration.seconds(5),
   journalBatchMax: 100,
