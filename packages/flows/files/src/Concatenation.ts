@@ -19,7 +19,9 @@ export const idOfWhole = (ownerId: string, { declared, parts }: Concatenate): Fi
     .update(JSON.stringify([ownerId, parts, declared]))
     .digest("hex")
   const newest = parts.toSorted().at(-1) ?? parts[0]
-  return FileId.make(`${newest.slice(0, "01234567-89ab".length)}-7${hash.slice(0, 3)}-8${hash.slice(3, 6)}-${hash.slice(6, 18)}`)
+  return FileId.make(
+    `${newest.slice(0, "01234567-89ab".length)}-7${hash.slice(0, 3)}-8${hash.slice(3, 6)}-${hash.slice(6, 18)}`
+  )
 }
 
 /** The parts in the order of the request; one may be there more than once. */
