@@ -3,11 +3,11 @@ import { createHash, randomBytes } from "node:crypto"
 import { basename } from "node:path"
 import { describe, expect, layer } from "@effect/vitest"
 import { faultProxy } from "@holdfast/testkit/Faults"
-import { Uppy } from "@uppy/core"
-import Tus from "@uppy/tus"
+
 import { Context, Effect, Layer } from "effect"
 import { Upload, type UploadOptions } from "tus-js-client"
 import { RunningGateway } from "./RunningGateway.ts"
+import { Tus, Uppy } from "./Uppy.mjs"
 
 class Gateway extends Context.Service<Gateway, RunningGateway>()("test/ClientsGateway") {
   static readonly layer = Layer.effect(this, RunningGateway.make)
@@ -97,18 +97,21 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("uploaders"
       )
     )
 
-    it.effect("sends parts to a gateway that is killed while they come, and one file comes of them", () =>
-      inGateway(async (gateway) => {
-        const bytes = randomBytes(24 << 20)
-        let restarted: Promise<void> | undefined
-        const onProgress = (sent: number) => {
-          if (sent > 8 << 20) restarted ??= gateway.end("SIGKILL").then(() => gateway.start())
-        }
-        const url = await upload(gateway, bytes, { parallelUploads: 4, chunkSize: 1 << 20, onProgress })
-        await restarted
-        expect(restarted).toBeDefined()
-        expectReceived(gateway, url, bytes, "picture.png")
-      })
+    it.effect(
+      "sends parts to a gateway that is killed while they come, and one file comes of them",
+      () =>
+        inGateway(async (gateway) => {
+          const bytes = randomBytes(24 << 20)
+          let restarted: Promise<void> | undefined
+          const onProgress = (sent: number) => {
+            if (sent > 8 << 20) restarted ??= gateway.end("SIGKILL").then(() => gateway.start())
+          }
+          const url = await upload(gateway, bytes, { parallelUploads: 4, chunkSize: 1 << 20, onProgress })
+          await restarted
+          expect(restarted).toBeDefined()
+          expectReceived(gateway, url, bytes, "picture.png")
+        }),
+      60_000
     )
 
     it.effect("takes an upload back", () =>

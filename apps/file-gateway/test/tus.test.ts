@@ -445,31 +445,34 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", 
       })
     )
 
-    it.effect("Concatenation: a list that is sent again after the gateway was killed while it joined the parts", () =>
-      must(async (person, gateway) => {
-        const bytes = randomBytes(24 << 20)
-        const paths: Array<string> = []
-        for (const half of [bytes.subarray(0, 12 << 20), bytes.subarray(12 << 20)]) {
-          const sent = await person.create(half.length, { ...content, "upload-concat": "partial" }, half)
-          paths.push(sent.headers.get("location") ?? "")
-        }
-        const killed = Promise.withResolvers<void>()
-        const watcher = watch(join(gateway.dataDir, "files", "uploads"), (_, name) => {
-          if (name?.endsWith(".preparing")) gateway.end("SIGKILL").then(() => killed.resolve(), killed.reject)
-        })
-        const first = person.join(paths).catch(() => undefined)
-        await killed.promise
-        watcher.close()
-        expect(await first).toBe(undefined)
-        await gateway.start()
-        const made = await person.join(paths)
-        expect(made.status).toBe(201)
-        const sha256 = createHash("sha256").update(bytes).digest("hex")
-        const id = basename(made.headers.get("location") ?? "")
-        expect(gateway.journal().filter((entry) => JSON.stringify(entry).includes(id))).toEqual([
-          expect.objectContaining({ file: expect.objectContaining({ fileId: id, sha256, sizeBytes: bytes.length }) })
-        ])
-      })
+    it.effect(
+      "Concatenation: a list that is sent again after the gateway was killed while it joined the parts",
+      () =>
+        must(async (person, gateway) => {
+          const bytes = randomBytes(24 << 20)
+          const paths: Array<string> = []
+          for (const half of [bytes.subarray(0, 12 << 20), bytes.subarray(12 << 20)]) {
+            const sent = await person.create(half.length, { ...content, "upload-concat": "partial" }, half)
+            paths.push(sent.headers.get("location") ?? "")
+          }
+          const killed = Promise.withResolvers<void>()
+          const watcher = watch(join(gateway.dataDir, "files", "uploads"), (_, name) => {
+            if (name?.endsWith(".preparing")) gateway.end("SIGKILL").then(() => killed.resolve(), killed.reject)
+          })
+          const first = person.join(paths).catch(() => undefined)
+          await killed.promise
+          watcher.close()
+          expect(await first).toBe(undefined)
+          await gateway.start()
+          const made = await person.join(paths)
+          expect(made.status).toBe(201)
+          const sha256 = createHash("sha256").update(bytes).digest("hex")
+          const id = basename(made.headers.get("location") ?? "")
+          expect(gateway.journal().filter((entry) => JSON.stringify(entry).includes(id))).toEqual([
+            expect.objectContaining({ file: expect.objectContaining({ fileId: id, sha256, sizeBytes: bytes.length }) })
+          ])
+        }),
+      60_000
     )
 
     it.effect("Concatenation: nobody makes anything of somebody else's parts", () =>
