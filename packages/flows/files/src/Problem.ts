@@ -32,6 +32,10 @@ export const problemHeaders = (status: number): Readonly<Record<string, string>>
 }
 
 /** Thrown where an upload is refused, and answered as it is. */
-export class TusRefusal extends Data.TaggedError("TusRefusal")<{ readonly problem: Problem }> {}
+export class TusRefusal extends Data.TaggedError("TusRefusal")<{
+  readonly problem: Problem
+  /** For the log alone. */
+  readonly cause?: unknown
+}> {}
 
 export const tusRefusal = (problem: Problem): TusRefusal => new TusRefusal({ problem })

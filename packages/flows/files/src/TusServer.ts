@@ -56,14 +56,15 @@ const handle = (uploads: Uploads["Service"]) =>
 const serve = (uploads: Uploads["Service"], sender: Sender, request: UploadRequest, body: IncomingMessage) =>
   Effect.tryPromise({
     try: (over) => uploads.serve(sender, request, { body, over }),
-    catch: (error) => refusalOfDisk(error)
+    catch: (error) => {
+      const refusal = refusalOfDisk(error)
+      const problem = refusal instanceof TusRefusal ? refusal.problem : ourFault
+      return new TusRefusal({ problem, cause: error })
+    }
   }).pipe(
-    Effect.tapError((error) =>
-      error instanceof TusRefusal && error.problem.status < 500
-        ? Effect.void
-        : Effect.logError("an upload request failed", error instanceof TusRefusal ? error.problem.title : error)
-    ),
-    Effect.mapError((error) => (error instanceof TusRefusal ? error : new TusRefusal({ problem: ourFault })))
+    Effect.tapError(({ cause, problem }) =>
+      problem.status < 500 ? Effect.void : Effect.logError("an upload request failed", problem.title, cause)
+    )
   )
 
 const answered = (answer: TusAnswer) => {

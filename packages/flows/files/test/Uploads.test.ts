@@ -137,6 +137,21 @@ describe("an upload", () => {
     await expect(gateway.append(id, bytes.length, Buffer.from("x"))).rejects.toMatchObject(refusal(413))
   })
 
+  it("that comes in pieces of any size is what was sent", async () => {
+    const bytes = randomBytes(2 * mebibyte)
+    const sizes = [1, 4095, 4096, 4097, 70_000, 1, 1, 65_536, 3]
+    const pieces: Array<Buffer> = []
+    for (let at = 0, turn = 0; at < bytes.length; turn++) {
+      const size = at < mebibyte / 8 ? 1 : (sizes[turn % sizes.length] ?? 1)
+      pieces.push(bytes.subarray(at, at + size))
+      at += size
+    }
+    const id = await gateway.create(bytes.length)
+    await gateway.ask(appendOf(id, 0, bytes.length, checksumOf(bytes)), Readable.from(pieces, { objectMode: false }))
+    expect(quarantined(bytes)).toBe(true)
+    expect(kept(`${id}.done`).equals(bytes)).toBe(true)
+  })
+
   it("is taken over by who comes next, in this gateway and in another one, and what had come is kept", async () => {
     const bytes = randomBytes(mebibyte)
     const id = await gateway.create(2 * bytes.length)
