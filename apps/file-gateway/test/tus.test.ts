@@ -1,7 +1,7 @@
 // The tus 1.0 protocol as the running gateway keeps it: every MUST of its text that binds a server, by section, asked over HTTP as any client
 // would; and then whatever else may be sent, of which none is ever an error of ours.
 import { createHash, randomBytes } from "node:crypto"
-import { utimesSync, watch } from "node:fs"
+import { readFileSync, utimesSync, watch } from "node:fs"
 import { connect } from "node:net"
 import { basename, join } from "node:path"
 import { describe, expect, layer } from "@effect/vitest"
@@ -565,6 +565,30 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", 
       })
     )
 
+    it.effect(
+      "byte by byte is received in bounded memory",
+      () =>
+        must(async (person, gateway) => {
+          const sizeBytes = 500_000
+          const before = peakBytes(gateway)
+          const send = async () => {
+            const path = await person.created(sizeBytes)
+            const head = [
+              ...[`PATCH ${path} HTTP/1.1`, "Host: desk", "Connection: close", `Authorization: Bearer ${person.token}`],
+              ...["Tus-Resumable: 1.0.0", "Upload-Offset: 0", `Content-Type: ${content["content-type"]}`],
+              ...["Transfer-Encoding: chunked", "", ""]
+            ]
+            const body = `${"1\r\nx\r\n".repeat(sizeBytes)}0\r\n\r\n`
+            return rawAnswer(gateway.port, Buffer.from(`${head.join("\r\n")}${body}`))
+          }
+          const answers = await Promise.all(Array.from({ length: 4 }, send))
+          for (const answer of answers) expect(answer).toContain("204 No Content")
+          // Held piece by piece, these would be three quarters of a gigabyte.
+          expect(peakBytes(gateway) - before).toBeLessThan(400 << 20)
+        }),
+      60_000
+    )
+
     it.effect("of random bytes in the place of a request ends that connection alone", () =>
       must(async (person, gateway) => {
         for (let round = 0; round < 20; round++) await rawAnswer(gateway.port, randomBytes(500), "leaves")
@@ -580,6 +604,10 @@ interface RawRequest {
   readonly headers: ReadonlyArray<{ readonly name: string; readonly value: string }>
   readonly body: string
 }
+
+/** The most memory that the gateway ever held. */
+const peakBytes = ({ pid }: RunningGateway): number =>
+  Number(/VmHWM:\s+([0-9]+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) * 1024
 
 /** As it is, without a client that would tidy it. */
 const rawStatus = async (port: number, token: string, { body, headers, method, path }: RawRequest): Promise<number> => {
