@@ -1,14 +1,16 @@
 // What is kept of an upload and what is not: bytes with a checksum that is right, wrong, or never came to its end; crashes between any two
 // steps; another gateway on the same disk; and uploads that are made of parts.
-import { randomBytes } from "node:crypto"
+import { randomBytes, randomUUIDv7 } from "node:crypto"
 import { readFileSync, truncateSync, utimesSync, writeFileSync } from "node:fs"
 import { appendFile } from "node:fs/promises"
 import { join } from "node:path"
 import { Readable } from "node:stream"
 import { afterAll, describe, expect, it } from "@effect/vitest"
+import { FileId, PrincipalId } from "@holdfast/contracts/Ids"
 import { eventually } from "@holdfast/testkit/Signals"
 import { Effect, Schema } from "effect"
 import { idOfWhole } from "../src/Concatenation.ts"
+import { UploadStore } from "../src/UploadStore.ts"
 import {
   appendOf,
   checksumOf,
@@ -150,6 +152,39 @@ describe("an upload", () => {
     await gateway.ask(appendOf(id, 0, bytes.length, checksumOf(bytes)), Readable.from(pieces, { objectMode: false }))
     expect(quarantined(bytes)).toBe(true)
     expect(kept(`${id}.done`).equals(bytes)).toBe(true)
+  })
+
+  it("that was begun with the release before is continued", async () => {
+    const bytes = randomBytes(1000)
+    const id = FileId.make(randomUUIDv7())
+    const metadata = { filename: "old.txt", filetype: "text/plain", ownerId: "ada", correlationId: id }
+    const record = { id, size: bytes.length, metadata, creation_date: new Date().toISOString() }
+    writeFileSync(join(world.uploads, `${id}.json`), JSON.stringify(record))
+    writeFileSync(join(world.uploads, id), bytes.subarray(0, 400))
+    expect(await gateway.ask({ type: "Look", id })).toMatchObject({ offset: 400, sizeBytes: 1000, declared: null })
+    await gateway.append(id, 400, bytes.subarray(400))
+    expect(world.journal().find(({ file }) => file.fileId === id)).toMatchObject({
+      file: { name: "old.txt", sha256: sha256Of(bytes) }
+    })
+  })
+
+  it("lets every byte pass its owner's share before it is kept", async () => {
+    const store = new UploadStore({ folder: world.uploads, onRemoved: () => {} })
+    const bytes = randomBytes(2 * mebibyte + 100)
+    const record = {
+      id: FileId.make(randomUUIDv7()),
+      size: bytes.length,
+      metadata: {},
+      creation_date: new Date().toISOString(),
+      part: { ownerId: PrincipalId.make("ada") }
+    }
+    await store.create(record)
+    const passed: Array<number> = []
+    const pass = async (sizeBytes: number) => void passed.push(sizeBytes)
+    const { signal: stop } = new AbortController()
+    await store.append({ record, offset: 0 }, { body: Readable.from([bytes]), checksum: null, pass, stop })
+    expect(passed.reduce((sum, sizeBytes) => sum + sizeBytes, 0)).toBe(bytes.length)
+    await store.remove(record.id)
   })
 
   it("is taken over by who comes next, in this gateway and in another one, and what had come is kept", async () => {
