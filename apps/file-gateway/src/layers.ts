@@ -24,7 +24,7 @@ export const layer = Layer.unwrap(
     const { allowedOrigins, dataDir, diskReserveBytes, filePort, host } = yield* Settings
     const key = yield* downloadKey
     const routes = Layer.mergeAll(
-      TusServer.layer({ allowedOrigins }),
+      TusServer.layer,
       Download.layer(key),
       HealthRoutes.layer({ process: name, needs: ["storage"] })
     )
@@ -62,6 +62,6 @@ const prepare = (server: Server): void => {
   server.setTimeout(Duration.toMillis(Files.idleDeadline))
   server.prependListener("request", (request, response) => {
     if (request.method !== "OPTIONS" || request.url?.startsWith("/files") !== true) return
-    for (const [header, value] of Object.entries(TusServer.announcement())) response.setHeader(header, value)
+    for (const [header, value] of Object.entries(TusServer.announcement)) response.setHeader(header, value)
   })
 }

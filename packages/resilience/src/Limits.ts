@@ -347,12 +347,16 @@ export const Files = {
   bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
   /** Gathered in memory before it is written, twice per upload at most: few system calls. */
   writeBatchBytes: ByteSize.kibibytes(512),
+  /** Pieces of an upload that are a sixteenth of this or less are copied together into so much: each piece by itself costs memory. */
+  gatheredBytes: ByteSize.kibibytes(64),
   /** No byte for so long on a connection: the client is gone. */
   idleDeadline: Duration.seconds(60),
   /** A request waits this long for another one of the same upload, which it asks to let go; how often it tries, and the other looks. */
   lockDeadline: Duration.seconds(30),
   lockRetryDelay: Duration.millis(50),
   lockLookInterval: Duration.millis(200),
+  /** Who holds an upload and is asked to let go has this long to end by itself: most requests are short. */
+  lockGraceDelay: Duration.seconds(1),
   journalDelay: Duration.millis(200),
   journalErrorDelayMax: Duration.seconds(5),
   journalBatchMax: 100,

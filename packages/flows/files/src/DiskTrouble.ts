@@ -81,7 +81,7 @@ const writeFlushed = async (path: string, text: string): Promise<void> => {
   }
 }
 
-const syncFolder = async (path: string): Promise<void> => {
+export const syncFolder = async (path: string): Promise<void> => {
   const folder = await open(path, "r")
   try {
     await folder.sync()

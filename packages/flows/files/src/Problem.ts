@@ -1,11 +1,12 @@
 // Refusals over HTTP as problem details (RFC 9457), in the shape that the desk's commands use.
-import { Schema } from "effect"
+import { Data } from "effect"
 
 export interface Problem {
   readonly status: number
   readonly tag: string
   readonly title: string
   readonly fields?: Readonly<Record<string, unknown>>
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export const problemType = "application/problem+json"
@@ -30,34 +31,11 @@ export const problemHeaders = (status: number): Readonly<Record<string, string>>
   }
 }
 
-/** Thrown inside the tus library, which answers with exactly this. */
-export class TusRefusal extends Schema.TaggedError<TusRefusal>()("TusRefusal", {
-  status_code: Schema.Int,
-  body: Schema.String
-}) {}
+/** Thrown where an upload is refused, and answered as it is. */
+export class TusRefusal extends Data.TaggedError("TusRefusal")<{
+  readonly problem: Problem
+  /** For the log alone. */
+  readonly cause?: unknown
+}> {}
 
-export const tusRefusal = (problem: Problem): TusRefusal =>
-  new TusRefusal({ status_code: problem.status, body: problemBody(problem) })
-
-const tagByStatus: ReadonlyMap<number, string> = new Map([
-  [400, "UploadRequestNotValid"],
-  [403, "UploadRequestNotValid"],
-  [404, "FileNotFound"],
-  [405, "MethodNotAllowed"],
-  [409, "UploadOffsetConflict"],
-  [410, "UploadExpired"],
-  [412, "TusVersionNotSupported"],
-  [413, "UploadTooLarge"],
-  [501, "TusExtensionNotSupported"]
-])
-
-/** The tus library's own refusals are plain text; what it says of failures inside is for the log alone. */
-export const fromTusText = (status: number, text: string): string => {
-  if (text.startsWith("{")) return text
-  const isOurs = status >= 500 && status !== 501
-  return problemBody({
-    status,
-    tag: isOurs ? "UploadFailed" : (tagByStatus.get(status) ?? "UploadRequestNotValid"),
-    title: isOurs ? "The upload could not be kept; resume it." : text.trim()
-  })
-}
+export const tusRefusal = (problem: Problem): TusRefusal => new TusRefusal({ problem })

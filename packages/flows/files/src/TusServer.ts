@@ -1,119 +1,77 @@
 // The tus 1.0 endpoint: resumable uploads, authorised by the bearer token alone, so bytes are safe while everything but this disk is
-// away. An upload belongs to whoever began it; to anybody else it does not exist. Nothing is ever read back through here.
+// away. What is asked is read first, and refused before anybody is asked who is asking; what is answered is never more than a status, a few
+// headers and a sentence. Nothing is ever read back through here.
 import { IncomingMessage, ServerResponse } from "node:http"
 import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Identity } from "@holdfast/identity/Identity"
-import { Files } from "@holdfast/resilience/Limits"
 import { currentTraceparent } from "@holdfast/telemetry/TraceContext"
-import { Server, type ServerOptions } from "@tus/server"
-import { ByteSize, Effect, Layer, Redacted, Schema } from "effect"
+import { Effect, Redacted, Result, Schema } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { fromTusText, type Problem, problemBody, problemHeaders } from "./Problem.ts"
+import { refusalOfDisk } from "./DiskTrouble.ts"
+import { type Problem, problemBody, problemHeaders, TusRefusal, tusRefusal } from "./Problem.ts"
 import { Transfers } from "./Transfers.ts"
-import { type Sender, Uploads } from "./Uploads.ts"
+import { answerOf, type TusAnswer } from "./tus/Answer.ts"
+import { announcement, readRequest, uploadsPath, version } from "./tus/Protocol.ts"
+import { type Sender, type UploadRequest, Uploads } from "./Uploads.ts"
 
-export interface TusOptions {
-  /** Web pages that may upload from other origins. */
-  readonly allowedOrigins: ReadonlyArray<string>
-  readonly uploadBytesMax?: number
-}
+export { announcement } from "./tus/Protocol.ts"
 
-const path = "/files"
-
-export const layer = (options: TusOptions) =>
-  Layer.unwrap(
-    Effect.gen(function* () {
-      const uploads = yield* Uploads
-      const senders = new WeakMap<IncomingMessage, Sender>()
-      const runFork = Effect.runForkWith(yield* Effect.context<never>())
-      const report = (error: unknown) =>
-        void runFork(Effect.logError("an upload request failed", error instanceof Error ? error.message : error))
-      const tus = makeTus(options, uploads, senders, report)
-      return HttpRouter.add("*", `${path}/*`, handle(tus, senders))
-    })
-  )
-
-type TusRequest = Parameters<NonNullable<ServerOptions["onIncomingRequest"]>>[0]
-
-/** Answers every refusal as a problem. */
-class ProblemServer extends Server {
-  override async write(...[context, headers, status, body = ""]: Parameters<Server["write"]>) {
-    if (status < 400) return super.write(context, headers, status, body)
-    for (const [name, value] of Object.entries(problemHeaders(status))) headers.set(name, value)
-    return super.write(context, headers, status, fromTusText(status, body))
-  }
-}
-
-const makeTus = (
-  { allowedOrigins, uploadBytesMax = ByteSize.toNumberUnsafe(Files.uploadBytesMax) }: TusOptions,
-  uploads: Uploads["Service"],
-  senders: WeakMap<IncomingMessage, Sender>,
-  report: (error: unknown) => void
-): Server => {
-  const senderOf = (request: TusRequest): Sender => {
-    const incoming = request.runtime?.node?.req
-    const sender = incoming instanceof IncomingMessage ? senders.get(incoming) : undefined
-    if (sender === undefined) throw new Error("an upload request reached the server without its sender")
-    return sender
-  }
-  return new ProblemServer({
-    path,
-    datastore: uploads.store,
-    locker: uploads.locks,
-    maxSize: uploadBytesMax,
-    relativeLocation: true,
-    allowedOrigins: [...allowedOrigins],
-    allowedHeaders: ["traceparent"],
-    disableTerminationForFinishedUploads: true,
-    namingFunction: () => uploads.newId(),
-    onIncomingRequest: async (request, id) => {
-      if (request.method !== "POST") await uploads.resume(senderOf(request), id)
-    },
-    onUploadCreate: async (request, upload) => ({ metadata: await uploads.admit(senderOf(request), upload) }),
-    onUploadFinish: async (_, upload) => {
-      await uploads.finish(upload.id)
-      return {}
-    },
-    onResponseError: (_, error) => {
-      if (!("status_code" in error) || error.status_code >= 500) report(error)
-      return undefined
-    }
+export const layer = HttpRouter.use(
+  Effect.fnUntraced(function* (router) {
+    const uploads = yield* Uploads
+    yield* router.add("*", `${uploadsPath}/*`, handle(uploads))
   })
-}
+)
 
-const handle = (tus: Server, senders: WeakMap<IncomingMessage, Sender>) =>
+const handle = (uploads: Uploads["Service"]) =>
   Effect.gen(function* () {
     const request = yield* HttpServerRequest.HttpServerRequest
-    if (request.method === "GET") return refuse(notReadable)
     const incoming = NodeHttpServerRequest.toIncomingMessage(request)
     const response = NodeHttpServerRequest.toServerResponse(request)
     if (!(incoming instanceof IncomingMessage && response instanceof ServerResponse)) {
       return yield* Effect.die(new Error("uploads are served over HTTP/1.1 only"))
     }
-    if (request.method !== "OPTIONS") {
-      const sender = yield* authenticate(request)
-      const transfers = yield* Transfers
-      yield* transfers.admit(sender.principal.id)
-      senders.set(incoming, sender)
-    }
-    yield* Effect.promise(() => tus.handle(incoming, response))
-    return HttpServerResponse.empty()
+    const { headers, method = "", url = "" } = incoming
+    const read = Result.mapError(readRequest({ method, url, headers }), tusRefusal)
+    const wanted = yield* Effect.fromResult(read)
+    if (wanted.type === "Announce") return HttpServerResponse.empty({ status: 204, headers: announcement })
+    const sender = yield* authenticate(request)
+    const transfers = yield* Transfers
+    yield* transfers.admit(sender.principal.id)
+    if (headers.expect !== undefined) response.writeContinue()
+    return answered(yield* serve(uploads, sender, wanted, incoming))
   }).pipe(
     Effect.scoped,
     Effect.catchTags({
       Unauthenticated: ({ detail }) => refused({ status: 401, tag: "Unauthenticated", title: detail }),
       TooManyTransfers: ({ whose }) => refused(whose === "client" ? tooMany : allBusy),
-      Unavailable: () => refused(identityAway)
+      Unavailable: () => refused(identityAway),
+      TusRefusal: ({ problem }) => refused(problem)
     })
   )
 
-const notReadable: Problem = {
-  status: 405,
-  tag: "MethodNotAllowed",
-  title: "Uploads cannot be read; a released file has a download link."
+/** What is no refusal is the disk's, or a fault of ours; either is for the log, too. */
+const serve = (uploads: Uploads["Service"], sender: Sender, request: UploadRequest, body: IncomingMessage) =>
+  Effect.tryPromise({
+    try: (over) => uploads.serve(sender, request, { body, over }),
+    catch: (error) => {
+      const refusal = refusalOfDisk(error)
+      const problem = refusal instanceof TusRefusal ? refusal.problem : ourFault
+      return new TusRefusal({ problem, cause: error })
+    }
+  }).pipe(
+    Effect.tapError(({ cause, problem }) =>
+      problem.status < 500 ? Effect.void : Effect.logError("an upload request failed", problem.title, cause)
+    )
+  )
+
+const answered = (answer: TusAnswer) => {
+  const { headers, status } = answerOf(answer)
+  return HttpServerResponse.empty({ status, headers: { "tus-resumable": version, ...headers } })
 }
+
 const tooMany: Problem = {
   status: 429,
   tag: "TooManyTransfers",
@@ -129,6 +87,11 @@ const identityAway: Problem = {
   tag: "IdentityUnavailable",
   title: "Your token cannot be checked just now; what was received is kept. Resume the upload."
 }
+const ourFault: Problem = {
+  status: 500,
+  tag: "UploadFailed",
+  title: "The upload could not be kept; resume it."
+}
 
 const isCorrelationId = Schema.is(CorrelationId)
 
@@ -142,18 +105,10 @@ const authenticate = Effect.fnUntraced(function* (request: HttpServerRequest.Htt
   return sender
 })
 
-const refused = (problem: Problem) => Effect.succeed(refuse(problem))
-
-const refuse = (problem: Problem) =>
-  HttpServerResponse.text(problemBody(problem), {
-    status: problem.status,
-    headers: { ...problemHeaders(problem.status), "tus-resumable": "1.0.0" }
-  })
-
-/** What `OPTIONS` tells a client that asks what the server can do; it is answered before any route is asked. */
-export const announcement = (uploadBytesMax = ByteSize.toNumberUnsafe(Files.uploadBytesMax)) => ({
-  "tus-resumable": "1.0.0",
-  "tus-version": "1.0.0",
-  "tus-extension": "creation,creation-with-upload,termination,expiration",
-  "tus-max-size": String(uploadBytesMax)
-})
+const refused = (problem: Problem) =>
+  Effect.succeed(
+    HttpServerResponse.text(problemBody(problem), {
+      status: problem.status,
+      headers: { ...problemHeaders(problem.status), ...problem.headers, "tus-resumable": version }
+    })
+  )

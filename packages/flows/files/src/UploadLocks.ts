@@ -8,19 +8,35 @@ import { DatabaseSync } from "node:sqlite"
 import { setTimeout as pause } from "node:timers/promises"
 import { FileId } from "@holdfast/contracts/Ids"
 import { Files } from "@holdfast/resilience/Limits"
-import { ERRORS, type Lock, type Locker, type RequestRelease } from "@tus/server"
 import { Duration, Schema } from "effect"
 import { refusalOfDisk } from "./DiskTrouble.ts"
+import { tusRefusal } from "./Problem.ts"
+import { notFound } from "./tus/Protocol.ts"
+
+/** Asks the holder to let go; it may be asked often. */
+type LetGo = () => void | Promise<void>
+
+export interface UploadLock {
+  /** Gives up when the request that wants it is over. */
+  readonly lock: (over: AbortSignal, letGo: LetGo) => Promise<void>
+  readonly unlock: () => Promise<void>
+}
 
 interface Held {
   readonly file: DatabaseSync
-  readonly letGo: RequestRelease
+  readonly letGo: LetGo
   readonly watch: NodeJS.Timeout
 }
 
 const isId = Schema.is(FileId)
 
-export class UploadLocks implements Locker {
+const stillHeld = {
+  status: 500,
+  tag: "UploadFailed",
+  title: "Another request of this upload does not end; what was acknowledged is kept. Resume the upload."
+}
+
+export class UploadLocks {
   readonly #folder: string
   readonly #held = new Map<string, Held>()
 
@@ -29,26 +45,25 @@ export class UploadLocks implements Locker {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
   }
 
-  newLock(id: string): Lock {
+  newLock(id: string): UploadLock {
     return {
-      lock: (stopSignal, letGo) =>
-        this.#lock(id, stopSignal, letGo).catch((error) => Promise.reject(refusalOfDisk(error))),
+      lock: (over, letGo) => this.#lock(id, over, letGo).catch((error) => Promise.reject(refusalOfDisk(error))),
       unlock: async () => this.#unlock(id)
     }
   }
 
-  async #lock(id: string, stopSignal: AbortSignal, letGo: RequestRelease): Promise<void> {
+  async #lock(id: string, over: AbortSignal, letGo: LetGo): Promise<void> {
     // No path is ever made of anything else.
-    if (!isId(id)) throw ERRORS.FILE_NOT_FOUND
+    if (!isId(id)) throw tusRefusal(notFound)
     const giveUpAt = performance.now() + Duration.toMillis(Files.lockDeadline)
     while (!(await this.#tryLock(id, letGo))) {
-      if (stopSignal.aborted || performance.now() > giveUpAt) throw ERRORS.ERR_LOCK_TIMEOUT
+      if (over.aborted || performance.now() > giveUpAt) throw tusRefusal(stillHeld)
       await this.#askHolder(id)
       await pause(Duration.toMillis(Files.lockRetryDelay))
     }
   }
 
-  async #tryLock(id: string, letGo: RequestRelease): Promise<boolean> {
+  async #tryLock(id: string, letGo: LetGo): Promise<boolean> {
     const file = exclusively(this.#pathOf(id))
     if (file === undefined) return false
     await rm(this.#wantedPath(id), { force: true })

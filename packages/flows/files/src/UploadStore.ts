@@ -1,39 +1,53 @@
-// The tus file store, made durable: every offset that it tells is on the disk, a description is replaced as a whole or not at all, and
-// the SHA-256 runs along while bytes arrive (after a restart it is taken from the disk at the end). Where a flush fails, the kernel has
-// forgotten which bytes are missing, and another flush would prove nothing: the upload goes back to the last offset that was told, and its
-// owner sends the rest again. A completed upload keeps answering for its offset, so a client that missed the last answer learns that it
-// is done. It gives no bytes back to anybody.
+// The bytes of uploads, made durable: every offset that is told is on the disk, and the SHA-256 runs along while bytes arrive (after a restart
+// it is taken from the disk at the end). Where a flush fails, the kernel has forgotten which bytes are missing, and another flush would prove
+// nothing: the upload goes back to the last offset that was told, and its owner sends the rest again. Bytes that came with a checksum count
+// only once it is right: until then a mark on the disk says where they begin, whoever looks, also after a crash. A completed upload keeps
+// answering for its offset, so a client that missed the last answer learns that it is done. It gives no bytes back to anybody.
 import { createHash, type Hash } from "node:crypto"
 import { createReadStream } from "node:fs"
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
-import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
+import type { Readable } from "node:stream"
+import { type FileId, Sha256 } from "@holdfast/contracts/Ids"
 import { Files, Storage } from "@holdfast/resilience/Limits"
 import { diskNowMs } from "@holdfast/storage/DiskClock"
-import { FileStore } from "@tus/file-store"
-import { ERRORS, Upload } from "@tus/server"
-import { ByteSize, Duration, Result, Schema } from "effect"
-import { isMissing, refusalOfDisk, within, writeWhole } from "./DiskTrouble.ts"
+import type { Duration } from "effect"
+import { BatchWriter, type RunningHash } from "./BatchWriter.ts"
+import { isMissing, refusalOfDisk, syncFolder, within, writeWhole } from "./DiskTrouble.ts"
+import { type Problem, tusRefusal } from "./Problem.ts"
+import { type Received, receiveBody } from "./ReceiveBody.ts"
+import type { Checksum } from "./tus/HeaderValues.ts"
+import { beyondLength } from "./tus/Protocol.ts"
+import { type UploadRecord, UploadRecords } from "./UploadRecords.ts"
 
 export interface UploadStoreOptions {
   readonly folder: string
-  /** Waits until the owner may send so many bytes more. */
-  readonly pass: (ownerId: PrincipalId, sizeBytes: number) => Promise<void>
   /** An upload is gone: it expired, was deleted, or never came to be. */
   readonly onRemoved: (id: string) => void
   /** How long the disk may take for a batch or a flush; `Storage.flushDeadline` unless told. */
   readonly flushDeadline?: Duration.Duration
 }
 
-/** The hash of the first so many bytes of an upload. */
-interface RunningHash {
-  readonly hash: Hash
-  readonly sizeBytes: number
+/** An upload, and how many bytes of it are there. */
+export interface Upload {
+  readonly record: UploadRecord
+  readonly offset: number
 }
 
-export class UploadStore extends FileStore {
+export const isComplete = ({ offset, record }: Upload): boolean => offset === record.size
+
+/** The bytes of one request. */
+export interface Arrival {
+  readonly body: Readable
+  readonly checksum: Checksum | null
+  /** Waits until the owner may send so many bytes more. */
+  readonly pass: (sizeBytes: number) => Promise<void>
+  /** Somebody else wants the upload. */
+  readonly stop: AbortSignal
+}
+
+export class UploadStore {
   readonly #folder: string
-  readonly #pass: UploadStoreOptions["pass"]
   readonly #records: UploadRecords
   readonly #onRemoved: UploadStoreOptions["onRemoved"]
   readonly #flushDeadline: Duration.Duration
@@ -44,46 +58,68 @@ export class UploadStore extends FileStore {
   readonly #doubted = new Map<string, number>()
   readonly #settling = new Map<string, Promise<number | null>>()
 
-  constructor({ flushDeadline = Storage.flushDeadline, folder, onRemoved, pass }: UploadStoreOptions) {
-    const records = new UploadRecords(folder)
-    const expirationPeriodInMilliseconds = Duration.toMillis(Files.uploadLifetime)
-    super({ directory: folder, configstore: records, expirationPeriodInMilliseconds })
+  constructor({ flushDeadline = Storage.flushDeadline, folder, onRemoved }: UploadStoreOptions) {
     this.#folder = folder
-    this.#pass = pass
     this.#onRemoved = onRemoved
     this.#flushDeadline = flushDeadline
-    this.#records = records
-    this.extensions = ["creation", "creation-with-upload", "termination", "expiration"]
+    this.#records = new UploadRecords(folder)
   }
 
-  override async create(upload: Upload): Promise<Upload> {
+  async create(record: UploadRecord): Promise<void> {
     try {
       await mkdir(this.#folder, { recursive: true, mode: 0o700 })
-      upload.creation_date ??= new Date().toISOString()
-      await writeFile(this.pathOf(upload.id), "", { mode: 0o600, flag: "wx" })
-      await this.#records.set(upload.id, upload)
-      return upload
+      await writeFile(this.pathOf(record.id), "", { mode: 0o600, flag: "wx" })
+      await this.#records.set(record)
     } catch (error) {
-      await this.remove(upload.id).catch(() => {})
+      await this.remove(record.id).catch(() => {})
       throw refusalOfDisk(error)
     }
   }
 
-  override async write(readable: Chunks, id: string, offset: number): Promise<number> {
-    const owner = decodeOwner((await this.#records.get(id))?.metadata?.ownerId)
-    if (Result.isFailure(owner)) throw ERRORS.FILE_NOT_FOUND
-    const file = await open(this.pathOf(id), "r+").catch((error) => Promise.reject(refusalOfDisk(error)))
-    const writer = new BatchWriter(file, offset, this.#hashAt(id, offset), this.#flushDeadline)
-    const received = receive(readable, writer, (sizeBytes) => this.#pass(owner.success, sizeBytes))
-    const failure = await received.then(
-      () => null,
-      (error) => ({ error })
-    )
+  /** Where content that is to be an upload as a whole is prepared; left behind, it is swept. */
+  preparingPathOf(id: FileId): string {
+    return join(this.#folder, `${id}.preparing`)
+  }
+
+  /** A complete upload of what was prepared and flushed; repeated after a crash it ends the same. */
+  async createWhole(record: UploadRecord, hash: Hash): Promise<void> {
+    await rename(this.preparingPathOf(record.id), this.pathOf(record.id))
+    // Flushes the folder, and with it the new name.
+    await this.#records.set(record)
+    this.#durable.set(record.id, record.size)
+    this.#remember(record.id, { hash, sizeBytes: record.size })
+  }
+
+  /** Takes what comes and tells how much of the upload there is then; to be called by whoever holds its lock. */
+  async append(upload: Upload, arrival: Arrival): Promise<number> {
+    const { offset, record } = upload
+    const file = await open(this.pathOf(record.id), "r+").catch((error) => Promise.reject(refusalOfDisk(error)))
+    const hash = record.part === undefined ? this.#takeHash(record.id, offset) : null
+    // What is refused leaves the hash as it was.
+    const before = arrival.checksum === null ? null : (hash?.copy() ?? null)
+    const { checksum } = arrival
+    const beforeUnverified = () => this.#mark(record.id, offset)
+    const writer = new BatchWriter({ file, offset, hash, checksum, deadline: this.#flushDeadline, beforeUnverified })
+    const { failure, keeps } = await receive(upload, writer, arrival)
+    await (keeps ? this.#flush(record.id, file, offset) : this.#discard(record.id, file, writer, offset))
+    if (writer.hasUnverified) await this.#unmark(record.id)
+    const running = keeps ? writer.runningHash() : before && { hash: before, sizeBytes: offset }
+    if (running !== null) this.#remember(record.id, running)
+    if (failure !== null) throw refusalOfDisk(failure)
+    return writer.writtenBytes
+  }
+
+  /** Back to the offset that was told. Where the disk does not let go of the rest, it is not believed. */
+  async #discard(id: FileId, file: FileHandle, writer: BatchWriter, offset: number): Promise<void> {
+    if (!writer.hasWritten) return file.close()
+    try {
+      await within(this.#flushDeadline, file.truncate(offset))
+    } catch (error) {
+      this.#doubted.set(id, offset)
+      void file.close().catch(() => {})
+      throw refusalOfDisk(error)
+    }
     await this.#flush(id, file, offset)
-    const running = writer.runningHash()
-    if (running !== null) this.#remember(id, running)
-    if (failure !== null) throw refusalOfDisk(failure.error)
-    return writer.sizeBytes
   }
 
   /**
@@ -110,8 +146,8 @@ export class UploadStore extends FileStore {
     }
   }
 
-  /** A hash that runs along from the first byte; null when the beginning was received by somebody else. */
-  #hashAt(id: string, offset: number): Hash | null {
+  /** From the first byte, or from where this process was before; null when the beginning was received by somebody else. */
+  #takeHash(id: string, offset: number): Hash | null {
     if (offset === 0) return createHash("sha256")
     const running = this.#running.get(id)
     this.#running.delete(id)
@@ -124,26 +160,25 @@ export class UploadStore extends FileStore {
     if (oldest !== undefined) this.#running.delete(oldest)
   }
 
-  override async getUpload(id: string): Promise<Upload> {
+  /** With what is certainly on the disk; undefined when there is none. The lock is held, or the upload is complete. */
+  async settled(id: FileId): Promise<Upload | undefined> {
     const record = await this.#records.get(id)
-    if (record === undefined) throw ERRORS.FILE_NOT_FOUND
-    const settled = await this.#settle(id).catch((error) => Promise.reject(refusalOfDisk(error)))
-    if (settled === null) throw ERRORS.FILE_NO_LONGER_EXISTS
-    // The library measures from here to its own now; by the disk's clock it is the last byte that counts.
-    record.creation_date = new Date(Date.now() - (await this.idleMs(id))).toISOString()
-    return uploadOf(record, settled)
+    if (record === undefined) return undefined
+    const offset = await this.#settle(id).catch((error) => Promise.reject(refusalOfDisk(error)))
+    if (offset === null) throw tusRefusal(expired)
+    return { record, offset }
   }
 
-  /** As it is described, with the bytes that are there, on the disk or not yet; nothing is told of them to anybody. */
-  async describe(id: string): Promise<Upload> {
+  /** With the bytes that are there, on the disk or not yet; nothing is told of them to anybody. */
+  async find(id: FileId): Promise<Upload | undefined> {
     const record = await this.#records.get(id)
-    const sizeBytes = record === undefined ? null : await this.#sizeOf(id)
-    if (record === undefined || sizeBytes === null) throw ERRORS.FILE_NOT_FOUND
-    return uploadOf(record, sizeBytes)
+    if (record === undefined) return undefined
+    const offset = await this.#countedBytes(id)
+    return offset === null ? undefined : { record, offset }
   }
 
   /** Since its last byte came, by the disk's clock. */
-  async idleMs(id: string): Promise<number> {
+  async idleMs(id: FileId): Promise<number> {
     const isOpen = (await sizeOf(this.pathOf(id))) !== null
     const { mtimeMs } = await stat(isOpen ? this.pathOf(id) : this.#donePath(id))
     return Math.max(0, (await this.nowMs()) - mtimeMs)
@@ -155,54 +190,74 @@ export class UploadStore extends FileStore {
   }
 
   /** How many bytes are on the disk for certain; null when its bytes are gone. One at a time for each upload. */
-  #settle(id: string): Promise<number | null> {
+  #settle(id: FileId): Promise<number | null> {
     const underWay = this.#settling.get(id) ?? this.#settleOnce(id).finally(() => this.#settling.delete(id))
     this.#settling.set(id, underWay)
     return underWay
   }
 
-  async #settleOnce(id: string): Promise<number | null> {
+  async #settleOnce(id: FileId): Promise<number | null> {
     const sizeBytes = await sizeOf(this.pathOf(id))
     if (sizeBytes === null) return sizeOf(this.#donePath(id))
-    const trustedBytes = this.#doubted.get(id)
-    if (trustedBytes === undefined && this.#durable.get(id) === sizeBytes) return sizeBytes
+    const markedBytes = await this.#markOf(id)
+    const trustedBytes = Math.min(this.#doubted.get(id) ?? sizeBytes, markedBytes ?? sizeBytes)
+    const isSure = markedBytes === null && !this.#doubted.has(id)
+    if (isSure && this.#durable.get(id) === sizeBytes) return sizeBytes
     const file = await open(this.pathOf(id), "r+")
-    if (trustedBytes === undefined) {
+    if (isSure) {
       await this.#flush(id, file, this.#durable.get(id) ?? null)
       return sizeBytes
     }
     this.#running.delete(id)
-    await file.truncate(Math.min(trustedBytes, sizeBytes))
+    await file.truncate(trustedBytes)
     await this.#flush(id, file, trustedBytes)
     this.#doubted.delete(id)
-    return Math.min(trustedBytes, sizeBytes)
+    if (markedBytes !== null) await this.#unmark(id)
+    return trustedBytes
   }
 
-  async #sizeOf(id: string): Promise<number | null> {
-    return (await sizeOf(this.pathOf(id))) ?? (await sizeOf(this.#donePath(id)))
+  async #countedBytes(id: FileId): Promise<number | null> {
+    const sizeBytes = await sizeOf(this.pathOf(id))
+    if (sizeBytes === null) return sizeOf(this.#donePath(id))
+    return Math.min(sizeBytes, (await this.#markOf(id)) ?? sizeBytes)
   }
 
-  override read(): never {
-    throw ERRORS.FILE_NOT_FOUND
+  async #mark(id: FileId, verifiedBytes: number): Promise<void> {
+    await within(this.#flushDeadline, writeWhole(this.#markPath(id), String(verifiedBytes)))
   }
 
-  override async remove(id: string): Promise<void> {
+  /** Gone for good before the offset beyond it is told. */
+  async #unmark(id: FileId): Promise<void> {
+    const gone = rm(this.#markPath(id), { force: true }).then(() => syncFolder(this.#folder))
+    await within(this.#flushDeadline, gone).catch((error) => Promise.reject(refusalOfDisk(error)))
+  }
+
+  /** How many bytes are verified, where others are there that are not. */
+  async #markOf(id: FileId): Promise<number | null> {
+    const text = await readFile(this.#markPath(id), "utf8").catch(whenMissing(null))
+    return text === null ? null : Number.parseInt(text, 10) || 0
+  }
+
+  async remove(id: FileId): Promise<void> {
     for (const known of [this.#running, this.#durable, this.#doubted]) known.delete(id)
     this.#onRemoved(id)
-    await rm(this.pathOf(id), { force: true })
-    await rm(this.#donePath(id), { force: true })
+    for (const path of [this.pathOf(id), this.#donePath(id), this.#markPath(id)]) await rm(path, { force: true })
     await this.#records.delete(id)
   }
 
-  pathOf(id: string): string {
+  pathOf(id: FileId): string {
     return join(this.#folder, id)
   }
 
-  #donePath(id: string): string {
+  #donePath(id: FileId): string {
     return join(this.#folder, `${id}.done`)
   }
 
-  async sha256Of(id: string, sizeBytes: number): Promise<Sha256> {
+  #markPath(id: FileId): string {
+    return join(this.#folder, `${id}.unverified`)
+  }
+
+  async sha256Of(id: FileId, sizeBytes: number): Promise<Sha256> {
     const running = this.#running.get(id)
     this.#running.delete(id)
     const hash = running?.sizeBytes === sizeBytes ? running.hash : await hashFile(this.pathOf(id))
@@ -210,26 +265,27 @@ export class UploadStore extends FileStore {
   }
 
   /** From here on the upload only answers for its offset. */
-  async markDone(id: string): Promise<void> {
+  async markDone(id: FileId): Promise<void> {
     await rename(this.pathOf(id), this.#donePath(id))
     this.#durable.delete(id)
   }
 
-  async isDone(id: string): Promise<boolean> {
+  async isDone(id: FileId): Promise<boolean> {
     return (await sizeOf(this.#donePath(id))) !== null
   }
 
   /** Every upload that is described here, finished ones too. */
-  async list(): Promise<ReadonlyArray<FileId>> {
-    const ids = (await this.#records.list()).map((id) => decodeId(id))
-    return ids.filter(Result.isSuccess).map(({ success }) => success)
+  list(): Promise<ReadonlyArray<FileId>> {
+    return this.#records.list()
   }
 
   /** What is gone from view: files that no description belongs to, and half-written descriptions. Their number. */
   async removeStrays(olderThanMs: number): Promise<number> {
     const names = await readdir(this.#folder)
-    const described = new Set(await this.#records.list())
-    const strays = names.filter((name) => !name.endsWith(".json") && !described.has(name.replace(/\.done$/, "")))
+    const described = new Set<string>(await this.#records.list())
+    const strays = names.filter(
+      (name) => !name.endsWith(".json") && !described.has(name.replace(/\.(done|unverified)$/, ""))
+    )
     let count = 0
     for (const name of strays) {
       const path = join(this.#folder, name)
@@ -242,100 +298,63 @@ export class UploadStore extends FileStore {
   }
 }
 
-const decodeId = Schema.decodeUnknownResult(FileId)
-const decodeOwner = Schema.decodeUnknownResult(PrincipalId)
+/** What becomes of the bytes of a request. */
+interface Verdict {
+  readonly keeps: boolean
+  readonly failure: unknown
+}
 
-const uploadOf = (record: Upload, offset: number): Upload =>
-  new Upload({
-    id: record.id,
-    offset,
-    ...(record.size === undefined ? {} : { size: record.size }),
-    ...(record.metadata === undefined ? {} : { metadata: record.metadata }),
-    ...(record.creation_date === undefined ? {} : { creation_date: record.creation_date })
-  })
-
-type Chunks = Parameters<FileStore["write"]>[0]
-
-/** What arrived is kept, also when the sender breaks off. */
-const receive = async (chunks: Chunks, writer: BatchWriter, pass: (sizeBytes: number) => Promise<void>) => {
+/** What arrived is kept, also when the sender breaks off; all of it or nothing where there is a checksum. */
+const receive = async (upload: Upload, writer: BatchWriter, arrival: Arrival): Promise<Verdict> => {
+  const isChecked = arrival.checksum !== null
   try {
-    for await (const chunk of chunks) {
-      if (!writer.add(chunk)) continue
-      await pass(writer.heldBytes)
-      await writer.flush()
-    }
-  } finally {
-    await writer.finish()
+    const verdict = judge(await receiveWithin(upload.record.size, writer, arrival), writer, isChecked)
+    await (verdict.keeps ? writer.finish() : writer.abandon())
+    return verdict
+  } catch (failure) {
+    await writer.abandon()
+    return { keeps: !isChecked, failure }
   }
 }
 
-/** Few large writes instead of many small ones; one is under way while the next is gathered and hashed. */
-class BatchWriter {
-  readonly #file: FileHandle
-  readonly #hash: Hash | null
-  readonly #deadline: Duration.Duration
-  #held: Array<Uint8Array> = []
-  #underWay: Promise<void> = Promise.resolve()
-  #isWhole = false
-  heldBytes = 0
-  /** Of the upload, with what is being written. */
-  sizeBytes: number
-
-  constructor(file: FileHandle, offset: number, hash: Hash | null, deadline: Duration.Duration) {
-    this.#file = file
-    this.#hash = hash
-    this.#deadline = deadline
-    this.sizeBytes = offset
-  }
-
-  /** Whether it is time to flush. */
-  add(chunk: Uint8Array): boolean {
-    this.#held.push(chunk)
-    this.heldBytes += chunk.length
-    return this.heldBytes >= ByteSize.toNumberUnsafe(Files.writeBatchBytes)
-  }
-
-  async flush(): Promise<void> {
-    const [held, position] = [this.#held, this.sizeBytes]
-    for (const chunk of held) this.#hash?.update(chunk)
-    await this.#underWay
-    this.#underWay = within(this.#deadline, writeAll(this.#file, held, position))
-    // Awaited by the next flush; a failure must not count as nobody's until then.
-    this.#underWay.catch(() => {})
-    this.sizeBytes = position + this.heldBytes
-    this.#held = []
-    this.heldBytes = 0
-  }
-
-  async finish(): Promise<void> {
-    await this.flush()
-    await this.#underWay
-    this.#isWhole = true
-  }
-
-  /** Null when the hash and the disk may differ. */
-  runningHash(): RunningHash | null {
-    return this.#isWhole && this.#hash !== null ? { hash: this.#hash, sizeBytes: this.sizeBytes } : null
-  }
+const judge = (how: Received | "tooLong", writer: BatchWriter, isChecked: boolean): Verdict => {
+  if (how === "tooLong") return { keeps: false, failure: tusRefusal(beyondLength) }
+  if (how !== "whole") return { keeps: !isChecked, failure: tusRefusal(brokenOff) }
+  return writer.isAsAnnounced() ? { keeps: true, failure: null } : { keeps: false, failure: tusRefusal(mismatch) }
 }
 
-const writeAll = async (file: FileHandle, chunks: ReadonlyArray<Uint8Array>, position: number): Promise<void> => {
-  let rest = [...chunks]
-  let at = position
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest, at)
-    at += bytesWritten
-    rest = without(rest, bytesWritten)
+const receiveWithin = async (sizeBytesMax: number, writer: BatchWriter, { body, pass, stop }: Arrival) => {
+  let isTooLong = false
+  const flush = async () => {
+    await pass(writer.heldBytes)
+    await writer.flush()
   }
+  const take = (chunk: Buffer) => {
+    isTooLong = writer.sizeBytes + chunk.length > sizeBytesMax
+    if (isTooLong) return "enough"
+    return writer.add(chunk) ? flush() : "more"
+  }
+  const how = await receiveBody(body, take, stop)
+  if (isTooLong) return "tooLong"
+  if (how === "whole") await pass(writer.heldBytes)
+  return how
 }
 
-const without = (chunks: ReadonlyArray<Uint8Array>, sizeBytes: number): Array<Uint8Array> => {
-  let left = sizeBytes
-  return chunks.flatMap((chunk) => {
-    const rest = chunk.subarray(Math.min(left, chunk.length))
-    left -= chunk.length - rest.length
-    return rest.length === 0 ? [] : [rest]
-  })
+const brokenOff: Problem = {
+  status: 409,
+  tag: "UploadBrokenOff",
+  title: "Another request took this upload over before this one ended; ask for the offset and resume."
+}
+export const mismatch: Problem = {
+  status: 460,
+  tag: "ChecksumMismatch",
+  title: "The bytes do not have the checksum that Upload-Checksum says; none of them were kept. Send them again.",
+  fields: { header: "Upload-Checksum" }
+}
+export const expired: Problem = {
+  status: 410,
+  tag: "UploadExpired",
+  title: "The upload has expired and what was received is gone; begin it again."
 }
 
 const hashFile = async (path: string): Promise<Hash> => {
@@ -358,56 +377,3 @@ const whenMissing =
     if (isMissing(error)) return instead
     throw error
   }
-
-const Description = Schema.fromJsonString(
-  Schema.Struct({
-    id: FileId,
-    size: Schema.Natural,
-    metadata: Schema.Record(Schema.String, Schema.NullOr(Schema.String)),
-    creation_date: Schema.String
-  })
-)
-const decodeRecord = Schema.decodeUnknownResult(Description)
-
-/** The descriptions, one JSON file each. The library calls this its config store. */
-class UploadRecords {
-  readonly #folder: string
-  constructor(folder: string) {
-    this.#folder = folder
-  }
-
-  /** Undefined also for what is not an upload's id: no path is ever made of it. */
-  async get(id: string): Promise<Upload | undefined> {
-    if (Result.isFailure(decodeId(id))) return undefined
-    try {
-      const record = decodeRecord(await readFile(this.#pathOf(id), "utf8"))
-      return Result.isSuccess(record) ? new Upload({ ...record.success, offset: 0 }) : undefined
-    } catch (error) {
-      if (isMissing(error)) return undefined
-      throw error
-    }
-  }
-
-  async set(id: string, { creation_date, metadata, size }: Upload): Promise<void> {
-    await writeWhole(this.#pathOf(id), JSON.stringify({ id, size, metadata, creation_date }))
-  }
-
-  async delete(id: string): Promise<void> {
-    await rm(this.#pathOf(id), { force: true })
-  }
-
-  async list(): Promise<Array<string>> {
-    try {
-      return (await readdir(this.#folder))
-        .filter((name) => name.endsWith(".json"))
-        .map((name) => name.slice(0, -".json".length))
-    } catch (error) {
-      if (isMissing(error)) return []
-      throw error
-    }
-  }
-
-  #pathOf(id: string): string {
-    return join(this.#folder, `${id}.json`)
-  }
-}

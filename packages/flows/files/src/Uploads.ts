@@ -1,23 +1,40 @@
-// Uploads that are under way: who owns them, whether there is room for another, and what happens when the last byte is in. Finishing adds
-// the content to the quarantine, writes the journal entry, and only then lets the upload count as done; each step may run again, so a
-// crash between any two ends the same. What was complete before a crash is finished at start, by the sweep, or when its owner asks.
+// Uploads that are under way: who owns them, and each request for one, done under its lock. An upload belongs to whoever began it; for
+// anybody else it does not exist. What was complete before a crash is finished at start, by the sweep, or when its owner asks. A request runs
+// to its end also when its sender is gone: what arrived is kept.
+import { createHash } from "node:crypto"
 import { mkdirSync } from "node:fs"
-import { join } from "node:path"
-import { type CorrelationId, FileId, type PrincipalId } from "@holdfast/contracts/Ids"
+import { dirname, join } from "node:path"
+import type { Readable } from "node:stream"
+import { type CorrelationId, FileId, PrincipalId } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Files } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Intake } from "@holdfast/storage/BlobStore"
-import { ERRORS, type Upload } from "@tus/server"
-import { Context, Duration, Effect, Layer, Result, Schema } from "effect"
+import { Context, Duration, Effect, Layer, Result } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
-import { refusalOfStorage } from "./DiskTrouble.ts"
+import { Admission } from "./Admission.ts"
+import { concatenate, idOfWhole, partsOf } from "./Concatenation.ts"
+import { type Finishing, finish } from "./Finishing.ts"
 import { Journal } from "./Journal.ts"
-import { tusRefusal } from "./Problem.ts"
+import { type Problem, tusRefusal } from "./Problem.ts"
 import { Transfers } from "./Transfers.ts"
+import type { TusAnswer } from "./tus/Answer.ts"
+import {
+  type Append,
+  beyondLength,
+  type Concatenate,
+  type Content,
+  type Create,
+  type Described,
+  notFound,
+  type TusRequest,
+  tooLarge,
+  uploadBytesMax
+} from "./tus/Protocol.ts"
 import { UploadLocks } from "./UploadLocks.ts"
-import { decodeFacts, readDeclared } from "./UploadMetadata.ts"
-import { UploadStore } from "./UploadStore.ts"
+import { readDeclared } from "./UploadMetadata.ts"
+import { ownerOf, type UploadRecord } from "./UploadRecords.ts"
+import { expired, isComplete, mismatch, type Upload, UploadStore } from "./UploadStore.ts"
 
 /** Whose request it is, and the trace that it belongs to. */
 export interface Sender {
@@ -26,188 +43,286 @@ export interface Sender {
   readonly traceparent: string | null
 }
 
+export type UploadRequest = Exclude<TusRequest, { readonly type: "Announce" }>
+
+/** The request's bytes, and whether it is over before it was answered. */
+export interface Incoming {
+  readonly body: Readable
+  readonly over: AbortSignal
+}
+
 export class Uploads extends Context.Service<
   Uploads,
   {
-    readonly store: UploadStore
-    readonly locks: UploadLocks
-    newId(): FileId
-    /** What is kept with a new upload; throws a refusal that the tus library answers with. */
-    admit(sender: Sender, upload: Upload): Promise<Record<string, string | null>>
-    /** Throws unless this is the sender's upload; finishes it when all of it is there. */
-    resume(sender: Sender, id: string): Promise<void>
-    finish(id: string): Promise<void>
+    /** Rejects with a `TusRefusal`, or with what the disk said. */
+    serve(sender: Sender, request: UploadRequest, incoming: Incoming): Promise<TusAnswer>
     /** Finishes what a crash left complete, and removes what expired; how many of both. */
     readonly sweep: Effect.Effect<{ readonly finished: number; readonly removed: number }, Unavailable>
   }
 >()("@holdfast/files/Uploads") {}
 
-export const layer = (folder: string) => Layer.effect(Uploads, makeUploads(folder))
-
-/** Started and not done. */
-type OpenUploads = Map<string, { readonly ownerId: PrincipalId; readonly sizeBytes: number }>
-
-const makeUploads = Effect.fnUntraced(function* (folder: string) {
-  const intake = yield* Intake
-  const journal = yield* Journal
-  const transfers = yield* Transfers
-  const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const locks = new UploadLocks(join(folder, "..", "locks"))
-  const open: OpenUploads = new Map()
-  const recount = Effect.promise(async () => {
-    open.clear()
-    await remember(store, open)
-  })
-  const store = new UploadStore({
-    folder,
-    pass: (ownerId, sizeBytes) => runPromise(transfers.pass(ownerId, sizeBytes)),
-    onRemoved: (id) => open.delete(id)
-  })
-  const underWay = new Map<string, Promise<void>>()
-  const finishOnce = async (id: string): Promise<void> => {
-    await finish({ intake, journal, runPromise, store }, id)
-    if (await store.isDone(id)) open.delete(id)
-  }
-  /** Two requests may find the same upload complete. */
-  const finishShared = (id: string): Promise<void> => {
-    const running = underWay.get(id) ?? finishOnce(id).finally(() => underWay.delete(id))
-    underWay.set(id, running)
-    return running
-  }
-  const service = Uploads.of({
-    store,
-    locks,
-    newId: () => FileId.make(uuidV7Unsafe()),
-    admit: (sender, upload) => runPromise(admit(intake, open, recount, sender, upload)),
-    resume: async (sender, id) => {
-      const upload = await store.describe(id)
-      if (upload.metadata?.ownerId !== sender.principal.id) throw ERRORS.FILE_NOT_FOUND
-      if (upload.offset === upload.size) await finishShared(id)
-    },
-    finish: finishShared,
-    sweep: sweep(store, locks, open, finishShared)
-  })
-  yield* Effect.promise(() => remember(store, open))
-  return service
-})
-
-const remember = async (store: UploadStore, open: OpenUploads): Promise<void> => {
-  for (const id of await store.list()) {
-    if (await store.isDone(id)) continue
-    const upload = await store.describe(id).catch(() => undefined)
-    const facts = decodeFacts(upload?.metadata)
-    if (Result.isSuccess(facts)) open.set(id, { ownerId: facts.success.ownerId, sizeBytes: upload?.size ?? 0 })
-  }
-}
-
-const admit = Effect.fn("Uploads.admit")(function* (
-  intake: Intake["Service"],
-  open: OpenUploads,
-  recount: Effect.Effect<void>,
-  { correlationId, principal, traceparent }: Sender,
-  upload: Upload
-) {
-  const sizeBytes = upload.size ?? 0
-  const declared = readDeclared(upload.metadata ?? {})
-  if (Result.isFailure(declared)) {
-    const { issues } = declared.failure
-    const title = "The request is not valid; each issue names the field and what is wrong with it."
-    return yield* tusRefusal({ status: 400, tag: "ValidationFailed", title, fields: { issues } })
-  }
-  // Some of them may have been finished by another gateway on this disk.
-  if (isFull(open, principal.id)) yield* recount
-  if (isFull(open, principal.id)) {
-    const title = "Too many uploads are under way; finish or delete one, then try again."
-    return yield* tusRefusal({ status: 429, tag: "TooManyUploads", title })
-  }
-  const promisedBytes = [...open.values()].reduce((sum, one) => sum + one.sizeBytes, sizeBytes)
-  yield* Effect.mapError(intake.hasRoomFor(promisedBytes), (error) =>
-    error.reason === "refused"
-      ? tusRefusal({ status: 507, tag: "StorageFull", title: "There is no room for this upload just now." })
-      : refusalOfStorage(error)
+export const layer = (folder: string) =>
+  Layer.effect(
+    Uploads,
+    Effect.gen(function* () {
+      const intake = yield* Intake
+      mkdirSync(folder, { recursive: true, mode: 0o700 })
+      const admission = new Admission(intake)
+      const store = new UploadStore({ folder, onRemoved: (id) => admission.giveBack(id) })
+      const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
+      const finishing = { intake, journal: yield* Journal, store, runPromise }
+      const desk = new UploadDesk(
+        finishing,
+        admission,
+        new UploadLocks(join(dirname(folder), "locks")),
+        yield* Transfers
+      )
+      yield* Effect.promise(() => admission.recount(store))
+      return {
+        serve: (sender, request, incoming) => desk.serve(sender, request, incoming),
+        sweep: sweep(desk)
+      }
+    })
   )
-  open.set(upload.id, { ownerId: principal.id, sizeBytes })
-  const kept: Record<string, string | null> = {
-    ...declared.success,
-    ownerId: principal.id,
-    correlationId,
-    ...(traceparent === null ? {} : { traceparent })
+
+class UploadDesk {
+  readonly store: UploadStore
+  readonly admission: Admission
+  readonly locks: UploadLocks
+  readonly #finishing: Finishing
+  readonly #transfers: Transfers["Service"]
+  readonly #finishes = new Map<FileId, Promise<void>>()
+  readonly #wholes = new Map<FileId, Promise<void>>()
+
+  constructor(finishing: Finishing, admission: Admission, locks: UploadLocks, transfers: Transfers["Service"]) {
+    this.store = finishing.store
+    this.admission = admission
+    this.locks = locks
+    this.#finishing = finishing
+    this.#transfers = transfers
   }
-  return kept
+
+  serve(sender: Sender, request: UploadRequest, incoming: Incoming): Promise<TusAnswer> {
+    switch (request.type) {
+      case "Create":
+        return this.#create(sender, request, incoming)
+      case "Concatenate":
+        return this.#concatenate(sender, request, incoming)
+      case "Append":
+        return this.#append(sender, request, incoming)
+      case "Look":
+        return this.#look(sender, request.id, incoming)
+      case "Terminate":
+        return this.#terminate(sender, request.id, incoming)
+    }
+  }
+
+  async #create(sender: Sender, request: Create, incoming: Incoming): Promise<TusAnswer> {
+    const id = FileId.make(uuidV7Unsafe())
+    const record = recordOf(id, request.sizeBytes, sender, request, request.isPart)
+    const { admission, store } = this
+    await this.#finishing.runPromise(admission.admit(store, id, sender.principal.id, request.sizeBytes))
+    const { content } = request
+    await store.create(record)
+    let upload: Upload = { record, offset: 0 }
+    if (content !== null && !isNothing(content)) {
+      upload = await this.#locked(id, incoming.over, (stop) =>
+        this.#receive(upload, content, incoming.body, stop)
+      ).catch(async (error) => {
+        // Nobody was told of it.
+        await store.remove(id)
+        throw error
+      })
+    }
+    await this.#finishWhole(upload)
+    return { type: "Created", id, offset: content === null ? null : upload.offset, expiresAtMs: expiryOf(upload) }
+  }
+
+  async #append(sender: Sender, { content, id, offset }: Append, { body, over }: Incoming): Promise<TusAnswer> {
+    const { record } = await this.#own(sender, id)
+    if (record.concat !== undefined) throw tusRefusal(madeOfParts)
+    const upload = await this.#locked(id, over, async (stop) => {
+      const there = await this.#alive(id)
+      if (there.offset !== offset) throw tusRefusal(otherOffset(there.offset))
+      if (isNothing(content)) return there
+      if (isComplete(there) || (content.sizeBytes ?? 0) > record.size - offset) throw tusRefusal(beyondLength)
+      return this.#receive(there, content, body, stop)
+    })
+    await this.#finishWhole(upload)
+    return { type: "Appended", offset: upload.offset, expiresAtMs: expiryOf(upload) }
+  }
+
+  async #receive(upload: Upload, { checksum }: Content, body: Readable, stop: AbortSignal): Promise<Upload> {
+    const ownerId = PrincipalId.make(ownerOf(upload.record) ?? "")
+    const pass = (sizeBytes: number) => this.#finishing.runPromise(this.#transfers.pass(ownerId, sizeBytes))
+    const offset = await this.store.append(upload, { body, checksum, pass, stop })
+    return { record: upload.record, offset }
+  }
+
+  async #look(sender: Sender, id: FileId, { over }: Incoming): Promise<TusAnswer> {
+    await this.#own(sender, id)
+    const { offset, record } = await this.#locked(id, over, () => this.#alive(id))
+    const concat = record.part === undefined ? (record.concat ?? null) : "partial"
+    return { type: "Found", offset, sizeBytes: record.size, declared: record.declared ?? null, concat }
+  }
+
+  async #terminate(sender: Sender, id: FileId, { over }: Incoming): Promise<TusAnswer> {
+    await this.#own(sender, id)
+    await this.#locked(id, over, async () => {
+      const upload = await this.store.settled(id)
+      if (upload === undefined) throw tusRefusal(notFound)
+      if (isComplete(upload) && upload.record.part === undefined) throw tusRefusal(completed)
+      await this.store.remove(id)
+    })
+    return { type: "Terminated" }
+  }
+
+  async #concatenate(sender: Sender, request: Concatenate, { over }: Incoming): Promise<TusAnswer> {
+    const id = idOfWhole(sender.principal.id, request)
+    await shared(this.#wholes, id, () => this.#locked(id, over, () => this.#makeWhole(id, sender, request, over)))
+    return { type: "Created", id, offset: null, expiresAtMs: null }
+  }
+
+  async #makeWhole(id: FileId, sender: Sender, request: Concatenate, over: AbortSignal): Promise<void> {
+    const { admission, store } = this
+    if ((await store.find(id)) === undefined) {
+      const parts = await partsOf(store, sender.principal.id, request)
+      const sizeBytes = parts.reduce((sum, { record }) => sum + record.size, 0)
+      if (sizeBytes > uploadBytesMax) throw tusRefusal(tooLarge)
+      const record = { ...recordOf(id, sizeBytes, sender, request, false), concat: request.concat }
+      await this.#finishing.runPromise(admission.admitBytes(sizeBytes))
+      await concatenate(store, parts, record)
+    }
+    await this.finishShared(id)
+    if (await store.isDone(id)) await this.#dropParts(request, over)
+  }
+
+  /** One that stays expires by itself. */
+  async #dropParts({ parts }: Concatenate, over: AbortSignal): Promise<void> {
+    for (const id of new Set(parts)) {
+      const dropped = this.#locked(id, over, () => this.store.remove(id))
+      await dropped.catch(() =>
+        this.#finishing.runPromise(Effect.logWarning(`part ${id} of an upload is used and stays`))
+      )
+    }
+  }
+
+  /** Throws unless this is the sender's upload; finishes it when all of it is there. */
+  async #own(sender: Sender, id: FileId): Promise<Upload> {
+    const upload = await this.store.find(id)
+    if (upload === undefined || ownerOf(upload.record) !== sender.principal.id) throw tusRefusal(notFound)
+    await this.#finishWhole(upload)
+    return upload
+  }
+
+  async #alive(id: FileId): Promise<Upload> {
+    const upload = await this.store.settled(id)
+    if (upload === undefined) throw tusRefusal(notFound)
+    if ((await this.store.idleMs(id)) > lifetimeMs) throw tusRefusal(expired)
+    return upload
+  }
+
+  async #finishWhole(upload: Upload): Promise<void> {
+    if (upload.record.part === undefined && isComplete(upload)) await this.finishShared(upload.record.id)
+  }
+
+  /** Two requests may find the same upload complete. */
+  finishShared(id: FileId): Promise<void> {
+    return shared(this.#finishes, id, async () => {
+      await finish(this.#finishing, id)
+      if (await this.store.isDone(id)) this.admission.giveBack(id)
+    })
+  }
+
+  async #locked<A>(id: FileId, over: AbortSignal, run: (stop: AbortSignal) => Promise<A>): Promise<A> {
+    const lock = this.locks.newLock(id)
+    const stop = new AbortController()
+    let grace: NodeJS.Timeout | undefined
+    const letGo = () => {
+      grace ??= setTimeout(() => stop.abort(), Duration.toMillis(Files.lockGraceDelay)).unref()
+    }
+    await lock.lock(over, letGo)
+    try {
+      return await run(stop.signal)
+    } finally {
+      clearTimeout(grace)
+      await lock.unlock()
+    }
+  }
+}
+
+const shared = <A>(running: Map<FileId, Promise<A>>, id: FileId, run: () => Promise<A>): Promise<A> => {
+  const underWay = running.get(id) ?? run().finally(() => running.delete(id))
+  running.set(id, underWay)
+  return underWay
+}
+
+/** Throws when no bytes are not what was announced. */
+const isNothing = ({ checksum, sizeBytes }: Content): boolean => {
+  if (sizeBytes !== 0) return false
+  if (checksum !== null && !createHash(checksum.algorithm).digest().equals(checksum.digest)) throw tusRefusal(mismatch)
+  return true
+}
+
+const lifetimeMs = Duration.toMillis(Files.uploadLifetime)
+
+/** Null when it is done: then it is kept by others. */
+const expiryOf = (upload: Upload): number | null =>
+  isComplete(upload) && upload.record.part === undefined ? null : Date.now() + lifetimeMs
+
+/** Throws what is wrong with what the sender says of a file; a part needs to be none. */
+const recordOf = (
+  id: FileId,
+  size: number,
+  { correlationId, principal, traceparent }: Sender,
+  { declared, metadata }: Described,
+  isPart: boolean
+): UploadRecord => {
+  const kept = { id, size, creation_date: new Date().toISOString(), ...(declared === null ? {} : { declared }) }
+  if (isPart) return { ...kept, metadata: {}, part: { ownerId: principal.id } }
+  const facts = readDeclared(metadata)
+  if (Result.isFailure(facts)) throw tusRefusal(notValid(facts.failure.issues))
+  const traced = traceparent === null ? {} : { traceparent }
+  return { ...kept, metadata: { ...facts.success, ownerId: principal.id, correlationId, ...traced } }
+}
+
+const notValid = (issues: ReadonlyArray<unknown>): Problem => ({
+  status: 400,
+  tag: "ValidationFailed",
+  title: "The request is not valid; each issue names the field and what is wrong with it.",
+  fields: { issues }
+})
+const madeOfParts: Problem = {
+  status: 403,
+  tag: "UploadRequestNotValid",
+  title: "The upload was made of parts and is complete; nothing can be added to it."
+}
+const completed: Problem = {
+  status: 400,
+  tag: "UploadRequestNotValid",
+  title: "The upload is complete and cannot be taken back; remove the file from its ticket."
+}
+const otherOffset = (offset: number): Problem => ({
+  status: 409,
+  tag: "UploadOffsetConflict",
+  title: `The header Upload-Offset needs to be ${offset}, where the upload is; ask for the offset and resume.`,
+  headers: { "upload-offset": String(offset) },
+  fields: { header: "Upload-Offset", offset }
 })
 
-const isFull = (open: OpenUploads, ownerId: PrincipalId): boolean => {
-  const all = [...open.values()]
-  const own = all.filter((one) => one.ownerId === ownerId).length
-  return own >= Files.openUploadsPerPrincipalMax || all.length >= Files.openUploadsMax
-}
-
-interface Finishing {
-  readonly intake: Intake["Service"]
-  readonly journal: Journal["Service"]
-  readonly store: UploadStore
-  readonly runPromise: <A, E>(effect: Effect.Effect<A, E>) => Promise<A>
-}
-
-/** Another gateway may be finishing the same upload: each step may run twice, and whoever comes too late for one finds it done. */
-const finish = async (finishing: Finishing, id: string): Promise<void> => {
-  if (await finishing.store.isDone(id)) return
-  try {
-    await finishHere(finishing, id)
-  } catch (error) {
-    if (!(await finishing.store.isDone(id))) throw error
-  }
-}
-
-const finishHere = async ({ intake, journal, runPromise, store }: Finishing, id: string): Promise<void> => {
-  const upload = await store.getUpload(id)
-  // A disk that failed meanwhile may have taken it back.
-  if (upload.offset !== upload.size) return
-  const facts = decodeFacts(upload.metadata)
-  const fileId = decodeId(id)
-  if (Result.isFailure(facts) || Result.isFailure(fileId)) throw ERRORS.FILE_NOT_FOUND
-  const { correlationId, filename, filetype, ownerId, ticketId, traceparent } = facts.success
-  const sha256 = await store.sha256Of(id, upload.offset)
-  const file = {
-    fileId: fileId.success,
-    name: filename,
-    sizeBytes: upload.offset,
-    sha256,
-    declaredType: filetype,
-    ownerId,
-    ...(ticketId === undefined ? {} : { ticketId })
-  }
-  const kept = intake
-    .take(store.pathOf(id), sha256)
-    .pipe(Effect.andThen(journal.write({ file, correlationId, traceparent: traceparent ?? null })))
-  await runPromise(Effect.mapError(kept, (error) => (error._tag === "Unavailable" ? refusalOfStorage(error) : error)))
-  await store.markDone(id)
-}
-
-const decodeId = Schema.decodeUnknownResult(FileId)
-
-const sweep = (
-  store: UploadStore,
-  locks: UploadLocks,
-  open: OpenUploads,
-  finishShared: (id: string) => Promise<void>
-) =>
+const sweep = (desk: UploadDesk) =>
   Effect.gen(function* () {
-    let removed = yield* swept(async () =>
-      store.removeStrays((await store.nowMs()) - Duration.toMillis(Files.uploadLifetime))
-    )
+    const { admission, locks, store } = desk
+    let removed = yield* swept(async () => store.removeStrays((await store.nowMs()) - lifetimeMs))
     // A lock is as old as the first request of its upload.
-    yield* swept(async () => locks.sweep((await store.nowMs()) - 2 * Duration.toMillis(Files.uploadLifetime)))
+    yield* swept(async () => locks.sweep((await store.nowMs()) - 2 * lifetimeMs))
     const described = yield* swept(() => store.list())
-    // One that was admitted and then could not be created holds no place for ever.
-    const known = new Set<string>(described)
-    for (const id of [...open.keys()]) if (!known.has(id)) open.delete(id)
+    admission.keepOnly(described)
     let finished = 0
     let failure: Unavailable | null = null
     for (const id of described) {
       // One that cannot be finished, as on a full disk, keeps nobody else from making room.
-      const step = yield* Effect.result(swept(() => sweepOne(store, id, finishShared)))
+      const step = yield* Effect.result(swept(() => sweepOne(desk, id)))
       if (Result.isFailure(step)) failure = step.failure
       else if (step.success === "finished") finished++
       else if (step.success === "removed") removed++
@@ -228,25 +343,18 @@ const swept = <A>(step: () => Promise<A>): Effect.Effect<A, Unavailable> =>
       })
   })
 
-const sweepOne = async (
-  store: UploadStore,
-  id: string,
-  finishShared: (id: string) => Promise<void>
-): Promise<"finished" | "removed" | "kept"> => {
-  const upload = await store.describe(id).catch((error) => {
-    if (error !== ERRORS.FILE_NOT_FOUND) throw error
-    return undefined
-  })
+const sweepOne = async (desk: UploadDesk, id: FileId): Promise<"finished" | "removed" | "kept"> => {
+  const { store } = desk
+  const upload = await store.find(id)
   if (upload === undefined) {
     await store.remove(id)
     return "removed"
   }
-  const isDone = await store.isDone(id)
-  if (!isDone && upload.offset === upload.size) {
-    await finishShared(id)
+  if (isComplete(upload) && upload.record.part === undefined && !(await store.isDone(id))) {
+    await desk.finishShared(id)
     return "finished"
   }
-  if ((await store.idleMs(id)) < Duration.toMillis(Files.uploadLifetime)) return "kept"
+  if ((await store.idleMs(id)) < lifetimeMs) return "kept"
   await store.remove(id)
   return "removed"
 }

@@ -47,7 +47,9 @@ it("is given up by a request that is over", async () => {
   const holder = new UploadLocks(folder).newLock(id)
   await holder.lock(never, nobody)
   const over = AbortSignal.abort()
-  await expect(new UploadLocks(folder).newLock(id).lock(over, nobody)).rejects.toMatchObject({ status_code: 500 })
+  await expect(new UploadLocks(folder).newLock(id).lock(over, nobody)).rejects.toMatchObject({
+    problem: { status: 500 }
+  })
   await holder.unlock()
 })
 
@@ -70,7 +72,7 @@ it("is free once its holder was killed", async () => {
 
 it("makes no path of what is no upload", async () => {
   const strange = new UploadLocks(folder).newLock("../../etc")
-  await expect(strange.lock(never, nobody)).rejects.toMatchObject({ status_code: 404 })
+  await expect(strange.lock(never, nobody)).rejects.toMatchObject({ problem: { status: 404 } })
 })
 
 it("forgets the locks of uploads that are long gone", async () => {
