@@ -14,6 +14,7 @@ import { makeSignals, type Signals } from "@holdfast/testkit/Signals"
 import { Context, Effect, Layer, Redacted, Stream } from "effect"
 import { HttpRouter } from "effect/http"
 import * as Download from "../src/Download.ts"
+import * as Transfers from "../src/Transfers.ts"
 
 const key = Redacted.make("a key for tests, of more than 32 characters")
 const fileId = FileId.make("0190a1b2-c3d4-7000-8000-000000000001")
@@ -65,6 +66,14 @@ class Shelves {
 
 class World extends Context.Service<World, { readonly shelves: Shelves; readonly port: number }>()("test/World") {}
 
+/** What uploads go through, as it is when there is room for no more of them. */
+const uploadsTakeAll = Transfers.layer({
+  underWayMax: 0,
+  perPrincipalMax: 0,
+  bytesPerSecondMax: 1,
+  bytesPerSecondPerPrincipalMax: 1
+})
+
 const world = Layer.unwrap(
   Effect.gen(function* () {
     const shelves = new Shelves(yield* makeSignals)
@@ -74,7 +83,7 @@ const world = Layer.unwrap(
       Layer.provide(
         NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: "100 millis" })
       ),
-      Layer.provide(Layer.succeed(Released, shelves.store))
+      Layer.provide([Layer.succeed(Released, shelves.store), uploadsTakeAll])
     )
     const listening = Layer.effect(
       World,
@@ -203,6 +212,13 @@ layer(world, { excludeTestServices: true, timeout: "20 seconds" })("a download",
         expect(headers["content-disposition"]).toBe(
           `attachment; filename="__a_;gpj.exe_0d_0a"; filename*=UTF-8''_%22a%22%3Bgpj.exe%250d%250a`
         )
+      })
+    )
+
+    it.effect("has a budget of its own, whatever uploads take", () =>
+      Effect.gen(function* () {
+        const { body, status } = yield* ask({ sha256: yield* put(randomBytes(1 << 20)) })
+        expect([status, body.length]).toEqual([200, 1 << 20])
       })
     )
 
