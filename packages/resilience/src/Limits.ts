@@ -296,6 +296,8 @@ export const Storage = {
   removalDeadline: Duration.minutes(1),
   /** A mark this old belongs to a sweep that died; far beyond the deadline, so that its removal cannot still be under way. */
   markLifetime: Duration.hours(1),
+  /** Old contents that one run asks the log about, in one question; the others wait for the next. */
+  sweptContentsMax: 10_000,
   /** Contents marked, asked for again and removed together. */
   removalBatchMax: 100,
   /** Contents found damaged that are remembered, so that no part of them is given either. */

@@ -367,16 +367,27 @@ const removed = async ({ files }: Disk, path: string): Promise<number> => {
 }
 
 const sweepQuarantine = Effect.fnUntraced(function* (disk: Disk, needed: References["Service"]["quarantined"]) {
+  const old = yield* oldIn(disk)
+  if (old.length === 0) return 0
+  const kept = yield* needed(old)
   let count = 0
-  for (const folder of yield* disk.call(io(() => disk.files.names(disk.root)))) {
-    if (!/^[0-9a-f]{2}$/.test(folder)) continue
-    const aged = yield* disk.call(io(() => agesIn(disk, folder)))
-    const old = aged.filter(({ ageMs }) => ageMs >= lifetimeMs).flatMap(({ name }) => (isSha256(name) ? [name] : []))
-    if (old.length === 0) continue
-    const kept = yield* needed(old)
-    for (const sha256 of old) if (!kept.has(sha256)) count += yield* removeOld(disk, sha256)
-  }
+  for (const sha256 of old) if (!kept.has(sha256)) count += yield* removeOld(disk, sha256)
   return count
+})
+
+/** Not all at once where there are very many; from any folder on, so that those which are kept for long never stand before the others. */
+const oldIn = Effect.fnUntraced(function* (disk: Disk) {
+  const names = yield* disk.call(io(() => disk.files.names(disk.root)))
+  const folders = names.filter((name) => /^[0-9a-f]{2}$/.test(name)).sort()
+  const anywhere = randomUUID().slice(0, 2)
+  const from = folders.findIndex((folder) => folder >= anywhere)
+  const found: Array<Sha256> = []
+  for (const folder of [...folders.slice(Math.max(0, from)), ...folders.slice(0, Math.max(0, from))]) {
+    const aged = yield* disk.call(io(() => agesIn(disk, folder)))
+    for (const { ageMs, name } of aged) if (ageMs >= lifetimeMs && isSha256(name)) found.push(name)
+    if (found.length >= Storage.sweptContentsMax) return found.slice(0, Storage.sweptContentsMax)
+  }
+  return found
 })
 
 const lifetimeMs = Duration.toMillis(Storage.quarantineLifetime)

@@ -11,6 +11,7 @@ import { TestClock } from "effect/testing"
 import { Quarantine, Released } from "../src/BlobStore.ts"
 import { layerReleased } from "../src/BlobStoreS3.ts"
 import type { S3Options } from "../src/S3Client.ts"
+import { Shelf } from "../src/Unneeded.ts"
 import { contract, Harm, releasedContract, sha256Of, text } from "./BlobStoreContract.ts"
 import { type S3Server, startS3Server } from "./S3Server.ts"
 
@@ -77,6 +78,30 @@ describe("object storage", () => {
         expect(JSON.stringify(error)).toMatch(/object storage answered 403 \w+/)
         expect(JSON.stringify(error)).not.toContain("hunter2")
       }
+    })
+  )
+
+  it.live("that dies in the middle of a read fails it, and in the middle of a write keeps nothing of it", () =>
+    Effect.gen(function* () {
+      const server = yield* startS3Server()
+      const store = yield* storeAt(server.options)
+      const large = Buffer.alloc(24 << 20, "large")
+      const largeKey = sha256Of(large)
+      const pieces = Stream.fromIterable([0, 8, 16].map((at) => large.subarray(at << 20, (at + 8) << 20)))
+      const dying = Stream.tap(pieces, (piece) =>
+        piece.byteOffset === large.byteOffset + (16 << 20) ? server.kill : Effect.void
+      )
+      expect(yield* Effect.flip(store.put(largeKey, dying))).toMatchObject({ _tag: "Unavailable" })
+      const again = yield* startS3Server(server)
+      expect(yield* Effect.flip(store.sizeBytes(largeKey))).toMatchObject({ _tag: "BlobNotFound" })
+      yield* store.put(largeKey, pieces)
+      let isKilled = false
+      const reading = Stream.runForEach(store.read(largeKey), () => {
+        if (isKilled) return Effect.void
+        isKilled = true
+        return again.kill
+      })
+      expect(yield* Effect.flip(reading)).toMatchObject({ _tag: "Unavailable", dependency: "object-storage" })
     })
   )
 
@@ -163,6 +188,32 @@ describe("an answer of object storage", () => {
       yield* Effect.exit(store.put(key, source))
       expect(asked.slice(3).map((line) => line.split(" ")[0])).toEqual(["POST", "PUT", "DELETE"])
       expect(asked.at(-1)).toMatch(/uploadId=u%261/)
+    })
+  )
+
+  it.live("to a question for a list is followed page by page", () =>
+    Effect.gen(function* () {
+      const page = (name: string, more: string) => ({
+        status: 200,
+        body: `<ListBucketResult>${more}<Contents><Key>${name}</Key><LastModified>2026-01-01T00:00:00Z</LastModified></Contents></ListBucketResult>`
+      })
+      const [first, second] = ["1", "2"].map((digit) => `ab/ab${digit.repeat(62)}`)
+      const { asked, endpoint } = yield* scripted([
+        page(
+          first ?? "",
+          "<IsTruncated>true</IsTruncated><NextContinuationToken>a+b/c&amp;d==</NextContinuationToken>"
+        ),
+        page(second ?? "", "<IsTruncated>false</IsTruncated>")
+      ])
+      const shelf = Context.get(
+        yield* Layer.build(Layer.provide(layerReleased({ ...place, endpoint }), Health.layer)),
+        Shelf
+      )
+      const pages = yield* Stream.runCollect(shelf.list("ab"))
+      expect(pages.map((one) => one.map(({ sha256 }) => `ab/${sha256}`))).toEqual([[first], [second]])
+      expect(new URL(asked[1]?.split(" ")[1] ?? "", "http://a").searchParams.get("continuation-token")).toBe(
+        "a+b/c&d=="
+      )
     })
   )
 
