@@ -259,27 +259,44 @@ const abort = ({ call, client }: Bucket, { name, uploadId }: Upload) =>
   Effect.ignore(call(client.ask({ method: "DELETE", name, query: { uploadId } })), { log: true })
 
 const read = (bucket: Bucket, sha256: Sha256, range?: ByteRange) => {
-  if (range === undefined) return bucket.damage.checked(sha256, contentOf(bucket, sha256, {}))
+  if (range === undefined) return bucket.damage.checked(sha256, contentOf(bucket, sha256))
   if (bucket.damage.isKnown(sha256)) return Stream.fail(new BlobCorrupt({ key: sha256 }))
-  return contentOf(bucket, sha256, { range: `bytes=${range.start}-${range.end}` })
+  return contentOf(bucket, sha256, range)
 }
 
-const contentOf = (bucket: Bucket, sha256: Sha256, headers: Readonly<Record<string, string>>) =>
+const contentOf = (bucket: Bucket, sha256: Sha256, range?: ByteRange) =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const { call, client } = bucket
-      const opened = client.send({ method: "GET", name: nameOf(sha256), headers }).pipe(
-        Effect.map(({ body }) => ({ isThere: true, reader: body?.getReader() ?? null })),
-        Effect.catchIf(isBeyondEnd, () => Effect.succeed({ isThere: true, reader: null })),
-        Effect.catchIf(isMissing, () => Effect.succeed({ isThere: false, reader: null }))
-      )
-      const { isThere, reader } = yield* Effect.acquireRelease(call(opened), (held) =>
+      const { call } = bucket
+      const { isThere, reader } = yield* Effect.acquireRelease(call(open(bucket, sha256, range)), (held) =>
         // A reader that is not needed any more ends the transfer, not only the reading.
         Effect.ignore(lostOr(async () => held.reader?.cancel()))
       )
       if (!isThere) return yield* new BlobNotFound({ key: sha256 })
       return reader === null ? Stream.empty : chunksOf(bucket, reader)
     })
+  )
+
+const open = ({ client }: Bucket, sha256: Sha256, range?: ByteRange) => {
+  const headers = range === undefined ? {} : { range: `bytes=${range.start}-${range.end}` }
+  return client.send({ method: "GET", name: nameOf(sha256), headers }).pipe(
+    Effect.flatMap((response) => (isAsAsked(response, range) ? Effect.succeed(response.body) : ignored(response))),
+    Effect.map((body) => ({ isThere: true, reader: body?.getReader() ?? null })),
+    Effect.catchIf(isBeyondEnd, () => Effect.succeed({ isThere: true, reader: null })),
+    Effect.catchIf(isMissing, () => Effect.succeed({ isThere: false, reader: null }))
+  )
+}
+
+/** A server that does not know ranges, or something in between, gives the whole: that is not the part, wherever it begins. */
+const isAsAsked = ({ headers, status }: Response, range: ByteRange | undefined): boolean =>
+  range === undefined
+    ? status === 200
+    : status === 206 && headers.get("content-range")?.startsWith(`bytes ${range.start}-`) === true
+
+const ignored = ({ body }: Response) =>
+  Effect.andThen(
+    lostOr(async () => body?.cancel()),
+    Effect.fail(unexpected)
   )
 
 const isBeyondEnd = (error: S3Lost | S3Refused): error is S3Refused =>

@@ -34,12 +34,7 @@ export const makeDamage = Effect.fnUntraced(function* (dependency: FailureDomain
     const [first] = known
     return first === undefined
       ? health.report(dependency, "up", null, reporter)
-      : health.report(
-          dependency,
-          "degraded",
-          `${known.size} stored contents are damaged, the first is ${first}`,
-          reporter
-        )
+      : health.report(dependency, "degraded", `damaged contents: ${known.size}, the first is ${first}`, reporter)
   })
   const found = Effect.fnUntraced(function* (key: Sha256) {
     if (known.size < Storage.damagedMax) known.add(key)

@@ -217,6 +217,15 @@ describe("an answer of object storage", () => {
     })
   )
 
+  it.live("that is the whole where a part was asked for is not taken for the part", () =>
+    Effect.gen(function* () {
+      const { endpoint } = yield* scripted([{ status: 200, body: "the whole" }])
+      const store = yield* storeAt({ ...place, endpoint })
+      const part = Stream.runCollect(store.read(key, { start: 4, end: 8 }))
+      expect(yield* Effect.flip(part)).toMatchObject({ _tag: "Unavailable", reason: "refused" })
+    })
+  )
+
   it.live("that is a redirect leads nowhere", () =>
     Effect.gen(function* () {
       const { asked, endpoint } = yield* scripted([
