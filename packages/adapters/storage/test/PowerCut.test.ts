@@ -16,11 +16,15 @@ const nobody = Layer.succeed(References, {
 })
 
 /** A process on the disk that stops for ever before one of its steps. */
-const processOn = Effect.fnUntraced(function* (disk: DiskModel, stopBefore: number) {
+const processOn = Effect.fnUntraced(function* (
+  disk: DiskModel,
+  stopBefore: number,
+  meanwhile: (step: string) => Promise<void> = async () => {}
+) {
   const stopped = yield* Deferred.make<void>()
   let steps = 0
-  const files = disk.files(async () => {
-    if (++steps < stopBefore) return
+  const files = disk.files(async (step) => {
+    if (++steps < stopBefore) return await meanwhile(step)
     Deferred.doneUnsafe(stopped, Effect.void)
     await new Promise(() => {})
   })
@@ -95,6 +99,26 @@ const counted = Effect.gen(function* () {
   return process.steps()
 })
 
+/** Old content in the quarantine, which arrives again in the very moment in which a sweep takes it away. */
+const sweepAtWrongTime = Effect.fnUntraced(function* (stopBefore: number) {
+  const disk = yield* withUpload()
+  const before = yield* processOn(disk, Number.POSITIVE_INFINITY)
+  yield* before.run(story(() => {}))
+  disk.nowMs += Duration.toMillis(Storage.quarantineLifetime)
+  const others = disk.files(async () => {})
+  let isArrived = false
+  const process = yield* processOn(disk, stopBefore, async (step) => {
+    if (step !== "rename" || isArrived) return
+    isArrived = true
+    for (const bytes of contents) {
+      const key = sha256Of(bytes)
+      await others.touch(`/desk/quarantine/${key.slice(0, 2)}/${key}`).catch(() => {})
+    }
+  })
+  yield* process.run(StorageSweep.use((sweep) => sweep.runOnce))
+  return { disk, isArrived, steps: process.steps() }
+})
+
 const judge = Effect.fnUntraced(function* (disk: DiskModel, acknowledged: ReadonlySet<string>, at: string) {
   const next = yield* processOn(disk, Number.POSITIVE_INFINITY)
   yield* next.run(
@@ -133,6 +157,30 @@ describe.each(["the process ends", "the power goes"] as const)("when %s between 
         yield* Effect.promise(() => new Promise(setImmediate))
         if (how === "the power goes") disk.cutPower()
         yield* judge(disk, acknowledged, `step ${stopBefore} of ${steps}`)
+      }
+    })
+  )
+
+  it.effect("of a sweep, content that arrives again is not lost", () =>
+    Effect.gen(function* () {
+      const { isArrived: isInTime, steps } = yield* sweepAtWrongTime(Number.POSITIVE_INFINITY)
+      expect([isInTime, steps > 30]).toEqual([true, true])
+      for (let stopBefore = 1; stopBefore <= steps + 1; stopBefore++) {
+        const { disk, isArrived } = yield* sweepAtWrongTime(stopBefore)
+        yield* Effect.promise(() => new Promise(setImmediate))
+        if (how === "the power goes") disk.cutPower()
+        const next = yield* processOn(disk, Number.POSITIVE_INFINITY)
+        const ended = yield* next.run(
+          Effect.gen(function* () {
+            yield* (yield* StorageSweep).runOnce
+            for (const bytes of [first, taken]) {
+              if (bytes === undefined) continue
+              const found = yield* stored("quarantine", bytes)
+              expect([stopBefore, found]).toEqual([stopBefore, isArrived ? true : null])
+            }
+          })
+        )
+        expect(ended).toBe("ended")
       }
     })
   )
