@@ -26,7 +26,7 @@ import { Scanner } from "@holdfast/scanner/Scanner"
 import { Quarantine, Released } from "@holdfast/storage/BlobStore"
 import { Webhook } from "@holdfast/webhook/Webhook"
 import { Context, Effect, Layer, Redacted, type Scope, Stream } from "effect"
-import type { FaultPlan, ServerName } from "./FaultPlan.ts"
+import type { FaultPlan } from "./FaultPlan.ts"
 import { type FileDoor, fileDoor } from "./FileDoor.ts"
 import type { Ledger } from "./Ledger.ts"
 import type { Mutation } from "./Mutation.ts"
@@ -68,8 +68,8 @@ const health = ({ ledger, servers }: Surroundings, process: SimulatedProcess) =>
     return Health.of({
       all: own.all,
       report: (dependency, state, detail) => {
-        const name: ServerName | "identity" = dependency === "storage" ? "disk" : dependency
-        if (name !== "identity") ledger.reported(process, servers.server(name), state)
+        const name = dependency === "storage" ? "disk" : dependency
+        if (name !== "identity" && name !== "object-storage") ledger.reported(process, servers.server(name), state)
         return own.report(dependency, state, detail)
       }
     })

@@ -43,14 +43,15 @@ export const layer = Layer.unwrap(
 
 const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
+  const { identity, released } = makeAdapters({ process: name })
   return Uploads.layer(folders.uploads).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
-        makeAdapters({ process: name }).identity,
+        identity,
         Journal.layer(folders.journal),
         Transfers.layer(),
         BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin }),
-        BlobStoreDisk.layerReleased({ root: folders.released })
+        released(folders.released)
       )
     )
   )

@@ -3,7 +3,9 @@ import { runConsumer } from "@holdfast/broker/Consumer"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
 import * as CommandStorePostgres from "@holdfast/database/CommandStorePostgres"
+import { FileReferences } from "@holdfast/database/FileReferences"
 import { Parking } from "@holdfast/database/ParkedEvents"
+import * as ContentReferences from "@holdfast/files/ContentReferences"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
 import { makeConsumer } from "@holdfast/files/Pipeline"
@@ -42,19 +44,23 @@ export const layer = Layer.unwrap(
 const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
   const quarantine = { root: folders.quarantine, freeBytesMin }
-  const released = { root: folders.released, freeBytesMin }
-  const { workerBroker, eventLog, scanner } = makeAdapters({ process: name, callers: "work" })
+  const { workerBroker, eventLog, released, scanner } = makeAdapters({ process: name, callers: "work" })
   const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
     Layer.provideMerge(eventLog)
+  )
+  const journal = Journal.layer(folders.journal)
+  const store = released(folders.released)
+  const references = ContentReferences.layer.pipe(
+    Layer.provide([journal, Layer.provide(FileReferences.layer, eventLog)])
   )
   return Layer.mergeAll(
     core,
     workerBroker,
     scanner,
     ConverterProcess.layer(),
-    Journal.layer(folders.journal),
+    journal,
     BlobStoreDisk.layerQuarantine(quarantine),
-    BlobStoreDisk.layerReleased(released),
-    BlobStoreDisk.layerSweep(quarantine, released)
+    store,
+    BlobStoreDisk.layerSweep(quarantine).pipe(Layer.provide([references, store]))
   )
 }

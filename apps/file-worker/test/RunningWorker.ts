@@ -8,8 +8,11 @@ const main = fileURLToPath(new URL("../src/main.ts", import.meta.url))
 export interface WorkerOptions {
   readonly dataDir: string
   readonly databaseUrl: Redacted.Redacted<string>
-  readonly clamdUrl: string
+  /** Without it the content policy scanner stands in. */
+  readonly clamdUrl?: string
   readonly port: number
+  /** What else its environment says. */
+  readonly settings?: Readonly<Record<string, string>>
 }
 
 export class RunningWorker {
@@ -30,12 +33,13 @@ export class RunningWorker {
     )
 
   async start(): Promise<void> {
-    const { clamdUrl, databaseUrl, dataDir, port } = this.#options
+    const { clamdUrl, databaseUrl, dataDir, port, settings } = this.#options
     await this.#process.start({
       HOLDFAST_DATA_DIR: dataDir,
       HOLDFAST_DATABASE_URL: Redacted.value(databaseUrl),
-      HOLDFAST_CLAMD_URL: clamdUrl,
-      HOLDFAST_FILE_WORKER_PORT: String(port)
+      ...(clamdUrl === undefined ? {} : { HOLDFAST_CLAMD_URL: clamdUrl }),
+      HOLDFAST_FILE_WORKER_PORT: String(port),
+      ...settings
     })
   }
 

@@ -15,9 +15,12 @@ import * as IdentityJwks from "@holdfast/identity/IdentityJwks"
 import type { Health } from "@holdfast/resilience/Health"
 import * as ScannerClamAv from "@holdfast/scanner/ScannerClamAv"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
+import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
+import * as BlobStoreS3 from "@holdfast/storage/BlobStoreS3"
 import { type Duration, Effect, Layer, Option } from "effect"
 import { databaseUrl, type ProcessSettings, readDatabaseUrl, Settings } from "./Config.ts"
 import { requireSchema, sessionName } from "./Schema.ts"
+import { storageKeys } from "./StorageKeys.ts"
 
 export interface AdapterOptions {
   /** The process, as servers show it among their connections. */
@@ -44,7 +47,8 @@ export const makeAdapters = (options: AdapterOptions) => {
     workerBroker: broker(options, log, (rabbitMq) => Layer.provide(BrokerRabbitMq.layerOnLog(rabbitMq), log)),
     cache,
     scanner,
-    identity
+    identity,
+    released
   }
 }
 
@@ -108,3 +112,13 @@ const identity = chosen(({ dataDir, jwks, tokenAudience, tokenIssuer }) =>
     copy: join(dataDir, "keys", "jwks.kept.json")
   })
 )
+
+/** What downloads give, and as its sweep sees it: in a folder on the disk, or in object storage. */
+const released = (root: string) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const { diskReserveBytes, storage } = yield* Settings
+      if (Option.isNone(storage)) return BlobStoreDisk.layerReleased({ root, freeBytesMin: diskReserveBytes })
+      return BlobStoreS3.layerReleased({ ...storage.value, ...(yield* storageKeys) })
+    })
+  )

@@ -2,6 +2,7 @@
 // one sentence that names the variable and what it should look like, never its value, which may hold a password.
 import { join } from "node:path"
 import { Storage } from "@holdfast/resilience/Limits"
+import { parseS3Url, type S3Place, s3UrlExample } from "@holdfast/storage/S3Url"
 import { ByteSize, Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
 
@@ -24,6 +25,7 @@ const urls = (example: string) => {
 const optionalUrl = (name: string, example: string) => Config.option(Config.schema(url(example), name))
 const optionalSecretUrl = (name: string, example: string) =>
   Config.map(optionalUrl(name, example), Option.map(Redacted.make))
+const optionalSecret = (name: string) => Config.map(Config.option(Config.String(name)), Option.map(Redacted.make))
 const optionalSecretUrls = (name: string, example: string) =>
   Config.map(Config.option(Config.schema(urls(example), name)), Option.map(Redacted.make))
 const port = (name: string, standard: number) => Config.withDefault(Config.Port(name), standard)
@@ -51,6 +53,20 @@ const all = Config.all({
   redisUrl: optionalSecretUrl("HOLDFAST_REDIS_URL", "redis://:password@host:6379 or rediss://host"),
   /** Unset: the content policy scanner stands in. */
   clamdUrl: optionalUrl("HOLDFAST_CLAMD_URL", "tcp://host:3310"),
+  /** Where released content lies. Unset: on the disk, below the data folder. */
+  storageUrl: Config.option(
+    Config.schema(
+      Schema.String.check(
+        Schema.makeFilter((text: string) => parseS3Url(text) !== null, { expected: `a URL like ${s3UrlExample}` })
+      ),
+      "HOLDFAST_STORAGE_URL"
+    )
+  ),
+  /** Each in its own variable, or in the file that the other names. */
+  storageAccessKey: optionalSecret("HOLDFAST_STORAGE_ACCESS_KEY"),
+  storageAccessKeyFile: Config.option(Config.String("HOLDFAST_STORAGE_ACCESS_KEY_FILE")),
+  storageSecretKey: optionalSecret("HOLDFAST_STORAGE_SECRET_KEY"),
+  storageSecretKeyFile: Config.option(Config.String("HOLDFAST_STORAGE_SECRET_KEY_FILE")),
   dataDir: Config.withDefault(Config.String("HOLDFAST_DATA_DIR"), ".holdfast"),
   /** Always left free on the disk of the files, for journal and logs. Given in mebibytes. */
   diskReserveBytes: Config.option(Config.Int("HOLDFAST_DISK_RESERVE_MIB")).pipe(
@@ -98,14 +114,16 @@ const all = Config.all({
 
 type Read = Config.Success<typeof all>
 
-export type ProcessSettings = Omit<Read, "jwks" | "readDatabaseUrl" | "downloadKeyFile"> & {
+export type ProcessSettings = Omit<Read, "jwks" | "readDatabaseUrl" | "downloadKeyFile" | "storageUrl"> & {
   readonly jwks: string
   readonly readDatabaseUrl: Option.Option<Redacted.Redacted<string>>
   readonly downloadKeyFile: string
+  readonly storage: Option.Option<S3Place>
 }
 
-const withDerived = (read: Read): ProcessSettings => ({
+const withDerived = ({ storageUrl, ...read }: Read): ProcessSettings => ({
   ...read,
+  storage: Option.flatMap(storageUrl, (text) => Option.fromNullOr(parseS3Url(text))),
   readDatabaseUrl: Option.orElse(read.readDatabaseUrl, () => read.databaseUrl),
   jwks: Option.getOrElse(read.jwks, () => join(read.dataDir, "keys", "jwks.json")),
   downloadKeyFile: Option.getOrElse(read.downloadKeyFile, () => join(read.dataDir, "keys", "download.key"))

@@ -1,14 +1,17 @@
 // Each role is moved by its URL alone, and every layer can be built while nothing is there: a process starts before its dependencies.
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises"
+import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
 import { Broker } from "@holdfast/broker/Broker"
 import { Cache, type CacheKey } from "@holdfast/cache/Cache"
+import { Sha256 } from "@holdfast/contracts/Ids"
 import { Database, ReadDatabase } from "@holdfast/database/Database"
 import { Identity } from "@holdfast/identity/Identity"
 import { Health } from "@holdfast/resilience/Health"
 import { Scanner } from "@holdfast/scanner/Scanner"
+import { Released } from "@holdfast/storage/BlobStore"
 import { Effect, Layer, Redacted } from "effect"
 import { makeAdapters } from "../src/Adapters.ts"
 import { Settings } from "../src/Config.ts"
@@ -107,6 +110,61 @@ describe("the download key", () => {
       const file = join(folder, "download.key")
       yield* Effect.promise(() => writeFile(file, "short"))
       expect((yield* Effect.flip(read({ HOLDFAST_DOWNLOAD_KEY_FILE: file }))).message).toContain("shorter than 32")
+    })
+  )
+})
+
+describe("released content", () => {
+  const sha256 = Sha256.make("a".repeat(64))
+  const answering = Effect.acquireRelease(
+    Effect.promise(async () => {
+      const asked: Array<string> = []
+      const server = createServer((request, response) => {
+        asked.push(`${request.method} ${request.url} ${request.headers.authorization}`)
+        response.writeHead(200, { "content-length": "42" }).end()
+      })
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+      const address = server.address()
+      return { server, asked, port: address !== null && typeof address === "object" ? address.port : 0 }
+    }),
+    ({ server }) => Effect.sync(() => server.close().closeAllConnections())
+  )
+  const sizeBytes = (env: Record<string, string>, root = "") => {
+    const layers = makeAdapters({ process: "test" })
+      .released(root)
+      .pipe(Layer.provide(environment(env)))
+    return Released.use((store) => store.sizeBytes(sha256)).pipe(Effect.provide(layers))
+  }
+
+  it.live("lies on the disk where no URL says otherwise", () =>
+    Effect.gen(function* () {
+      const root = yield* dataDir
+      yield* Effect.promise(() => mkdir(join(root, "aa"), { recursive: true }))
+      yield* Effect.promise(() => writeFile(join(root, "aa", sha256), "seven b"))
+      expect(yield* sizeBytes({}, root)).toBe(7)
+    })
+  )
+
+  it.live("is asked of object storage where a URL names it, with the keys but without showing the secret one", () =>
+    Effect.gen(function* () {
+      const { asked, port } = yield* answering
+      const size = yield* sizeBytes({
+        HOLDFAST_STORAGE_URL: `s3://files@127.0.0.1:${port}/desk?tls=false&region=garage`,
+        HOLDFAST_STORAGE_ACCESS_KEY: "the-access-key",
+        HOLDFAST_STORAGE_SECRET_KEY: "the-secret-key"
+      })
+      expect(size).toBe(42)
+      expect(asked[0]).toMatch(
+        new RegExp(`^HEAD /files/desk/aa/${sha256} AWS4-HMAC-SHA256 Credential=the-access-key/\\d+/garage/s3/`)
+      )
+      expect(asked.join()).not.toContain("the-secret-key")
+    })
+  )
+
+  it.live("without keys is no reason to start", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(sizeBytes({ HOLDFAST_STORAGE_URL: "s3://files@s3.example" }))
+      expect(String(error)).toContain("HOLDFAST_STORAGE_ACCESS_KEY is not set")
     })
   )
 })

@@ -53,6 +53,36 @@ it.effect("the nodes of a cluster are several URLs", () =>
   })
 )
 
+it.effect("released content lies on the disk, or where a URL says", () =>
+  Effect.gen(function* () {
+    expect(Option.isNone((yield* read({})).storage)).toBe(true)
+    const plain = yield* read({ HOLDFAST_STORAGE_URL: "s3://files@s3.example" })
+    expect(plain.storage).toEqual(
+      Option.some({ endpoint: "https://s3.example", bucket: "files", prefix: "", region: "us-east-1" })
+    )
+    const full = yield* read({ HOLDFAST_STORAGE_URL: "s3://files@10.0.0.7:9000/desk/one/?region=garage&tls=false" })
+    expect(full.storage).toEqual(
+      Option.some({ endpoint: "http://10.0.0.7:9000", bucket: "files", prefix: "desk/one/", region: "garage" })
+    )
+  })
+)
+
+it.effect.each([
+  "https://s3.example/files",
+  "s3://s3.example/files",
+  "s3://key:hunter2@s3.example",
+  "s3://files@s3.example?tsl=false",
+  "s3://files@s3.example?tls=maybe",
+  "s3://files@s3.example/a%20b",
+  "s3://Files!@s3.example"
+])("an address of object storage that says something else is refused: %s", (url) =>
+  Effect.gen(function* () {
+    const { message } = yield* refusal({ HOLDFAST_STORAGE_URL: url })
+    expect(message).toContain("HOLDFAST_STORAGE_URL is not valid: expected a URL like s3://bucket@host:9000/prefix")
+    expect(message).not.toContain("hunter2")
+  })
+)
+
 describe("what is wrong", () => {
   it.effect.each([
     ["HOLDFAST_DATABASE_URL", "mysql://root:hunter2@db/desk", "postgres://user:password@host:5432/name"],

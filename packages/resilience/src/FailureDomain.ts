@@ -9,6 +9,7 @@ export const FailureDomain = Schema.Literals([
   "scanner",
   "converter",
   "storage",
+  "object-storage",
   "identity",
   "webhook"
 ])

@@ -289,7 +289,37 @@ export const Storage = {
   /** Quarantined content is kept this long after it last arrived, for a scan that waits and for a later rescan. */
   quarantineLifetime: Duration.days(7),
   /** What an interrupted write left behind is certainly abandoned after this. */
-  leftoverLifetime: Duration.hours(24)
+  leftoverLifetime: Duration.hours(24),
+  /** Released content that no file needs is kept this long after it was last put: time to notice that the log was restored from a backup. */
+  unneededLifetime: Duration.days(7),
+  /** From the mark that announces a removal to the removal itself; a sweep that takes longer gives up and comes back. */
+  removalDeadline: Duration.minutes(1),
+  /** A mark this old belongs to a sweep that died; far beyond the deadline, so that its removal cannot still be under way. */
+  markLifetime: Duration.hours(1),
+  /** Old contents that one run asks the log about, in one question; the others wait for the next. */
+  sweptContentsMax: 10_000,
+  /** Contents marked, asked for again and removed together. */
+  removalBatchMax: 100,
+  /** Contents found damaged that are remembered, so that no part of them is given either. */
+  damagedMax: 1000
+} as const
+
+/** Object storage. Each request on its own; content is sent and received in pieces. */
+export const ObjectStorage = {
+  operationDeadline: Duration.seconds(10),
+  /** One part of a write, and what completes it, over a slow line. */
+  partDeadline: Duration.minutes(1),
+  /** No byte of an answer for so long: the server is gone. */
+  readDeadline: Duration.seconds(15),
+  operationsAtOnceMax: 64,
+  acquireDeadline: Duration.seconds(2),
+  retryDelay: Duration.seconds(5),
+  /** Held in memory per write. S3 takes no less than 5 MiB and no more than 10 000 of them: room for 80 GiB. */
+  partBytes: ByteSize.mebibytes(8),
+  /** S3's own bound. Objects. */
+  listPageMax: 1000,
+  /** An answer that is not content: a full page of a listing has half of it. */
+  answerBytesMax: ByteSize.mebibytes(1)
 } as const
 
 /** Malware scanner. */
@@ -345,6 +375,14 @@ export const Files = {
   /** Beyond what people's lines carry, below what would starve the desk on the same machine. Bytes a second. */
   bytesPerSecondMax: ByteSize.mebibytes(400),
   bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
+  /** Downloads have a budget of their own, so that neither direction waits for the other. Downloads. */
+  downloadsMax: 512,
+  downloadsPerPrincipalMax: 16,
+  /** Bytes a second. */
+  downloadBytesPerSecondMax: ByteSize.mebibytes(400),
+  downloadBytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
+  /** More in one request than any viewer asks for; each costs a read and a header. Ranges. */
+  downloadRangesMax: 16,
   /** Gathered in memory before it is written, twice per upload at most: few system calls. */
   writeBatchBytes: ByteSize.kibibytes(512),
   /** Pieces of an upload that are a sixteenth of this or less are copied together into so much: each piece by itself costs memory. */

@@ -17,11 +17,18 @@ export interface ByteRange {
 
 /** Content addressed by SHA-256: storing the same bytes twice stores them once. */
 export interface BlobStore {
-  /** Durable (file and folder flushed) once this succeeds. Fails with `refused` when the disk budget is reached. */
+  /**
+   * Durable (file and folder flushed) once this succeeds. Fails with `refused` when the disk budget is reached, or while a sweep removes this
+   * very content. Whoever is to find it again has the file that needs it in the log before this begins (`References`).
+   */
   put(sha256: Sha256, content: Stream.Stream<Uint8Array, Unavailable>): Effect.Effect<void, Unavailable | BlobCorrupt>
+  /**
+   * The whole content is checked: its last piece comes only once all of it has the hash of its name, else `BlobCorrupt`. A part is given as it
+   * is stored, unless damage is known; it ends early only where the content ends.
+   */
   read(sha256: Sha256, range?: ByteRange): Stream.Stream<Uint8Array, Unavailable | BlobNotFound | BlobCorrupt>
   sizeBytes(sha256: Sha256): Effect.Effect<number, Unavailable | BlobNotFound>
-  /** Removing what is not there is no error. */
+  /** At once, whoever needs it: for content found bad. What nobody needs any more goes by the sweep. Removing what is not there is no error. */
   remove(sha256: Sha256): Effect.Effect<void, Unavailable>
 }
 
@@ -42,11 +49,25 @@ export class Intake extends Context.Service<
   }
 >()("@holdfast/storage/Intake") {}
 
-/** Clears a root of what nobody will ask for again. */
+/**
+ * Which content files need, asked of the log's own state and never of a copy that may lag. A file counts from the moment at which it is
+ * registered, long before its content is put into the released store, until it is rejected or withdrawn.
+ */
+export class References extends Context.Service<
+  References,
+  {
+    /** Those that a file still waits with, or could be sent through its stages again with. */
+    quarantined(keys: ReadonlyArray<Sha256>): Effect.Effect<ReadonlySet<Sha256>, Unavailable>
+    /** Those that a file gives, or may yet give, to a download. */
+    released(keys: ReadonlyArray<Sha256>): Effect.Effect<ReadonlySet<Sha256>, Unavailable>
+  }
+>()("@holdfast/storage/References") {}
+
+/** Clears the stores of what nobody will ask for again. */
 export class StorageSweep extends Context.Service<
   StorageSweep,
   {
-    /** Removes what interrupted writes left behind, and quarantined content that was last added so long ago; how many files. */
+    /** Removes what interrupted writes left behind, and old content that no file needs; how many files. Released content in turns. */
     readonly runOnce: Effect.Effect<number, Unavailable>
   }
 >()("@holdfast/storage/StorageSweep") {}

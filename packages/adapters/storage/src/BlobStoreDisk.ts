@@ -1,17 +1,15 @@
 // Blobs as files on a disk, under `<root>/<first two digits>/<sha256>`. A blob appears under its name only when every byte is on the
-// disk and has the promised hash: it is written beside, flushed, renamed, and the folder is flushed. Folders are 0700 and files 0600,
+// disk and has the promised hash: it is written beside, flushed, renamed, and the folders are flushed. Folders are 0700 and files 0600,
 // so another account of the machine reads nothing. The disk's own failures (full, read error, hung) become `Unavailable`; only those by
 // which it cannot be read either open the breaker, so a full disk goes on giving what it has.
-import { createHash, type Hash, randomUUID } from "node:crypto"
-import type { Dirent } from "node:fs"
-import { chmod, type FileHandle, link, mkdir, open, readdir, rename, rm, stat, statfs, utimes } from "node:fs/promises"
+import { createHash, randomUUID } from "node:crypto"
 import { dirname, join } from "node:path"
-import type { Sha256 } from "@holdfast/contracts/Ids"
+import { Sha256 } from "@holdfast/contracts/Ids"
 import { deadline } from "@holdfast/resilience/Deadline"
 import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { ByteSize, Data, Duration, Effect, Layer, Stream } from "effect"
+import { ByteSize, Context, Data, Duration, Effect, Layer, Schema, Stream } from "effect"
 import {
   BlobCorrupt,
   BlobNotFound,
@@ -19,38 +17,61 @@ import {
   type ByteRange,
   Intake,
   Quarantine,
+  References,
   Released,
   StorageSweep
 } from "./BlobStore.ts"
-import { diskNowMs } from "./DiskClock.ts"
+import { type Damage, makeDamage } from "./Damage.ts"
+import { type DiskFile, type DiskFiles, nodeFiles } from "./DiskFiles.ts"
+import { beingRemoved, Shelf, sweepUnneeded } from "./Unneeded.ts"
 
 export interface DiskOptions {
   readonly root: string
   /** Never fill the disk further than to this; `Storage.freeBytesMin` unless told. */
   readonly freeBytesMin?: number
+  /** This machine's, unless told. */
+  readonly files?: DiskFiles
 }
 
 export const layerQuarantine = (options: DiskOptions) =>
   Layer.effect(Quarantine, Effect.map(makeDisk(options), storeOf))
-export const layerReleased = (options: DiskOptions) => Layer.effect(Released, Effect.map(makeDisk(options), storeOf))
+/** Also as its sweep sees it. */
+export const layerReleased = (options: DiskOptions) =>
+  Layer.effectContext(
+    Effect.map(makeDisk(options), (disk) =>
+      Context.make(Released, storeOf(disk)).pipe(Context.add(Shelf, shelfOf(disk)))
+    )
+  )
 export const layerIntake = (options: DiskOptions) => Layer.effect(Intake, Effect.map(makeDisk(options), intakeOf))
-/** Of both roots; only quarantined content ages. */
-export const layerSweep = (quarantine: DiskOptions, released: DiskOptions) =>
+/** Of the quarantine, where content ages, and of the released store, one of its 256 folders at each run. */
+export const layerSweep = (quarantine: DiskOptions) =>
   Layer.effect(
     StorageSweep,
     Effect.gen(function* () {
-      const sweeps = [
-        sweepOf(yield* makeDisk(quarantine), Storage.quarantineLifetime),
-        sweepOf(yield* makeDisk(released), null)
-      ]
-      return { runOnce: Effect.map(Effect.all(sweeps), (counts) => counts.reduce((sum, count) => sum + count, 0)) }
+      const disk = yield* makeDisk(quarantine)
+      const references = yield* References
+      const shelf = yield* Shelf
+      // Begins anywhere, so that a worker that is restarted every day comes to every folder too.
+      let next = randomUUID().slice(0, 2)
+      const takeTurn = Effect.sync(() => {
+        const folder = next
+        next = ((Number.parseInt(folder, 16) + 1) % 256).toString(16).padStart(2, "0")
+        return folder
+      })
+      const released = Effect.flatMap(takeTurn, (folder) => sweepUnneeded(shelf, references.released, folder))
+      const parts = [clean(disk), sweepQuarantine(disk, references.quarantined), shelf.clean, released]
+      return { runOnce: Effect.map(Effect.all(parts), (counts) => counts.reduce((sum, count) => sum + count, 0)) }
     })
   )
 
 interface Disk {
   readonly root: string
   readonly freeBytesMin: number
+  readonly files: DiskFiles
   readonly call: Call
+  readonly damage: Damage
+  /** Folders whose own names are certainly on the disk. */
+  readonly settled: Set<string>
 }
 
 /** The guard's call; what the disk refuses passes it as such. */
@@ -62,14 +83,13 @@ type Call = <A>(
 /** Only the code of a disk's error travels: its message carries paths. */
 class DiskError extends Data.TaggedError("DiskError")<{ readonly code: string }> {}
 
-const makeDisk = Effect.fnUntraced(function* (options: DiskOptions) {
-  const { root } = options
+const makeDisk = Effect.fnUntraced(function* ({ files = nodeFiles, freeBytesMin, root }: DiskOptions) {
   const guard = yield* makeGuard({
     dependency: "storage",
     deadline: Storage.operationDeadline,
     concurrencyMax: Storage.operationsAtOnceMax,
     acquireDeadline: Storage.acquireDeadline,
-    probe: io(() => stat(root)),
+    probe: io(() => files.stat(root)),
     toFailure: (error) =>
       error instanceof DiskError && !refusals.has(error.code)
         ? { reason: "connection_lost", detail: answered(error) }
@@ -77,17 +97,28 @@ const makeDisk = Effect.fnUntraced(function* (options: DiskOptions) {
   })
   const call: Call = (self, callOptions) =>
     Effect.mapError(guard.call(self, callOptions), (error) => (error._tag === "DiskError" ? refused(error) : error))
-  // A disk that is away at start is no reason not to start: each call then says so itself.
-  yield* Effect.ignore(call(io(() => mkdir(join(root, "partial"), { recursive: true, mode: 0o700 }))), {
-    log: true
-  })
   const disk: Disk = {
     root,
-    freeBytesMin: options.freeBytesMin ?? ByteSize.toNumberUnsafe(Storage.freeBytesMin),
-    call
+    freeBytesMin: freeBytesMin ?? ByteSize.toNumberUnsafe(Storage.freeBytesMin),
+    files,
+    call,
+    damage: yield* makeDamage("storage"),
+    settled: new Set()
   }
+  // A disk that is away at start is no reason not to start: each call then says so itself.
+  yield* Effect.ignore(call(io(() => makeRoot(disk))), { log: true })
   return disk
 })
+
+const makeRoot = async ({ files, root }: Disk): Promise<void> => {
+  for (const folder of [partials, removals]) await files.makeFolder(join(root, folder))
+  await files.syncFolder(root)
+  await files.syncFolder(dirname(root))
+}
+
+/** Below the root, beside the 256 folders. */
+const partials = "partial"
+const removals = "removing"
 
 const io = <A>(run: () => Promise<A>): Effect.Effect<A, DiskError> =>
   Effect.tryPromise({ try: run, catch: (error) => new DiskError({ code: codeOf(error) }) })
@@ -118,20 +149,24 @@ const storeOf = (disk: Disk): BlobStore => ({
   put: (sha256, content) => put(disk, sha256, content),
   read: (sha256, range) => read(disk, sha256, range),
   sizeBytes: (sha256) =>
-    disk.call(ioIfThere(() => stat(pathOf(disk, sha256)))).pipe(
+    disk.call(ioIfThere(() => disk.files.stat(pathOf(disk, sha256)))).pipe(
       Effect.flatMap((found) => foundOr(sha256, found)),
       Effect.map((found) => found.size)
     ),
-  remove: (sha256) => disk.call(io(() => rm(pathOf(disk, sha256), { force: true })))
+  remove: (sha256) => disk.call(io(() => disk.files.remove(pathOf(disk, sha256))))
 })
 
 const pathOf = (disk: Disk, sha256: string): string => join(disk.root, sha256.slice(0, 2), sha256)
 
-/** Whether it is there; if so, its life starts anew. */
+/** Whether it is there; if so, its life starts anew, and its name is on the disk even if whoever gave it has not flushed it yet. */
 const renew = (disk: Disk, sha256: Sha256) =>
   Effect.map(
-    ioIfThere(() => touch(pathOf(disk, sha256))),
-    (time) => time !== null
+    ioIfThere(async () => {
+      await disk.files.touch(pathOf(disk, sha256))
+      await flushFolders(disk, sha256)
+      return true
+    }),
+    (found) => found !== null
   )
 
 const put = Effect.fn("BlobStore.put")(function* (
@@ -139,24 +174,27 @@ const put = Effect.fn("BlobStore.put")(function* (
   sha256: Sha256,
   content: Stream.Stream<Uint8Array, Unavailable>
 ) {
-  if (yield* disk.call(renew(disk, sha256))) return
+  // Before anything else: see `Unneeded.ts`.
+  if (yield* disk.call(isBeingRemoved(disk, sha256))) return yield* beingRemoved("storage")
+  if (!disk.damage.isKnown(sha256) && (yield* disk.call(renew(disk, sha256)))) return
   yield* ensureRoom(disk, 0)
-  const partial = join(disk.root, "partial", randomUUID())
+  const partial = join(disk.root, partials, randomUUID())
   const written = Effect.gen(function* () {
-    const isPromised = (yield* writeAll(partial, content)) === sha256
-    if (isPromised) yield* settle(disk, sha256, (path) => rename(partial, path))
+    const isPromised = (yield* writeAll(disk, partial, content)) === sha256
+    if (isPromised) yield* settle(disk, sha256, (path) => disk.files.rename(partial, path))
     return isPromised
   })
   const isKept = yield* disk
     .call(written, { deadline: Storage.writeDeadline })
-    .pipe(Effect.ensuring(Effect.ignore(io(() => rm(partial, { force: true })))))
+    .pipe(Effect.ensuring(Effect.ignore(io(() => disk.files.remove(partial)))))
   if (!isKept) return yield* new BlobCorrupt({ key: sha256 })
+  yield* disk.damage.mended(sha256)
 })
 
 const ensureRoom = (disk: Disk, sizeBytes: number) =>
-  disk.call(io(() => statfs(disk.root))).pipe(
-    Effect.flatMap(({ bavail, bsize }) =>
-      bavail * bsize - sizeBytes >= disk.freeBytesMin
+  disk.call(io(() => disk.files.freeBytes(disk.root))).pipe(
+    Effect.flatMap((freeBytes) =>
+      freeBytes - sizeBytes >= disk.freeBytesMin
         ? Effect.void
         : Effect.fail(
             new Unavailable({
@@ -170,16 +208,16 @@ const ensureRoom = (disk: Disk, sizeBytes: number) =>
   )
 
 /** Writes and flushes everything; the hash of what was written. */
-const writeAll = <E>(path: string, content: Stream.Stream<Uint8Array, E>) =>
+const writeAll = <E>({ files }: Disk, path: string, content: Stream.Stream<Uint8Array, E>) =>
   Effect.acquireUseRelease(
-    io(() => open(path, "wx", 0o600)),
+    io(() => files.create(path)),
     (file) =>
       Effect.gen(function* () {
         const hash = createHash("sha256")
         yield* Stream.runForEach(content, (chunk) =>
           io(async () => {
             hash.update(chunk)
-            await writeChunk(file, chunk)
+            await file.write(chunk)
           })
         )
         yield* io(() => file.sync())
@@ -188,153 +226,198 @@ const writeAll = <E>(path: string, content: Stream.Stream<Uint8Array, E>) =>
     (file) => Effect.ignore(io(() => file.close()))
   )
 
-const writeChunk = async (file: FileHandle, chunk: Uint8Array): Promise<void> => {
-  let written = 0
-  while (written < chunk.length) written += (await file.write(chunk, written, chunk.length - written)).bytesWritten
-}
-
 /** Puts a finished file under its name and flushes the folders that lead to it. */
 const settle = (disk: Disk, sha256: Sha256, place: (path: string) => Promise<unknown>) =>
   io(async () => {
     const path = pathOf(disk, sha256)
-    const isNewFolder = (await mkdir(dirname(path), { recursive: true, mode: 0o700 })) !== undefined
+    await disk.files.makeFolder(dirname(path))
     await place(path)
-    await syncFolder(dirname(path))
-    if (isNewFolder) await syncFolder(disk.root)
+    await flushFolders(disk, sha256)
   })
 
-const syncFolder = async (path: string): Promise<void> => {
-  const folder = await open(path, "r")
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
+/** Another process may have made the folder and not flushed its name: so each process does, once. */
+const flushFolders = async ({ files, root, settled }: Disk, sha256: Sha256): Promise<void> => {
+  const folder = sha256.slice(0, 2)
+  await files.syncFolder(join(root, folder))
+  if (settled.has(folder)) return
+  await files.syncFolder(root)
+  settled.add(folder)
 }
 
-const read = (disk: Disk, sha256: Sha256, range?: ByteRange) =>
+const read = (disk: Disk, sha256: Sha256, range?: ByteRange) => {
+  if (range === undefined) return disk.damage.checked(sha256, contentOf(disk, sha256, 0, Number.MAX_SAFE_INTEGER))
+  if (disk.damage.isKnown(sha256)) return Stream.fail(new BlobCorrupt({ key: sha256 }))
+  return contentOf(disk, sha256, range.start, range.end + 1)
+}
+
+const contentOf = (disk: Disk, sha256: Sha256, start: number, end: number) =>
   Stream.unwrap(
     Effect.gen(function* () {
       const file = yield* Effect.acquireRelease(
-        Effect.flatMap(disk.call(ioIfThere(() => open(pathOf(disk, sha256), "r"))), (opened) =>
+        Effect.flatMap(disk.call(ioIfThere(() => disk.files.open(pathOf(disk, sha256)))), (opened) =>
           foundOr(sha256, opened)
         ),
         (opened) => Effect.ignore(deadline(Storage.operationDeadline)(io(() => opened.close())))
       )
-      const start = range?.start ?? 0
-      const end = range === undefined ? Number.MAX_SAFE_INTEGER : range.end + 1
-      return readChunks({ disk, sha256, file, end, hash: range === undefined ? createHash("sha256") : null }, start)
+      return readChunks(disk, file, start, end)
     })
   )
 
-interface Reading {
-  readonly disk: Disk
-  readonly sha256: Sha256
-  readonly file: FileHandle
-  /** Exclusive. */
-  readonly end: number
-  /** Present when the whole content is read and can be checked. */
-  readonly hash: Hash | null
-}
-
-const readChunks = (reading: Reading, start: number) =>
+/** @param end exclusive */
+const readChunks = (disk: Disk, file: DiskFile, start: number, end: number) =>
   Stream.unfold(start, (position) =>
     Effect.gen(function* () {
-      const lengthMax = Math.min(ByteSize.toNumberUnsafe(Storage.readChunkBytes), reading.end - position)
+      const lengthMax = Math.min(ByteSize.toNumberUnsafe(Storage.readChunkBytes), end - position)
       if (lengthMax <= 0) return undefined
       const chunk = new Uint8Array(lengthMax)
-      const { bytesRead } = yield* reading.disk.call(io(() => reading.file.read(chunk, 0, lengthMax, position)))
-      if (bytesRead === 0) return yield* ended(reading)
-      const filled = chunk.subarray(0, bytesRead)
-      reading.hash?.update(filled)
-      return [filled, position + bytesRead] as const
+      const bytesRead = yield* disk.call(io(() => file.read(chunk, position)))
+      return bytesRead === 0 ? undefined : ([chunk.subarray(0, bytesRead), position + bytesRead] as const)
     })
   )
-
-/** A part may end early only because it was asked beyond the end. */
-const ended = ({ hash, sha256 }: Reading): Effect.Effect<undefined, BlobCorrupt> =>
-  hash === null || hash.digest("hex") === sha256
-    ? Effect.succeed(undefined)
-    : Effect.fail(new BlobCorrupt({ key: sha256 }))
 
 const intakeOf = (disk: Disk): Intake["Service"] => ({
   hasRoomFor: (sizeBytes) => ensureRoom(disk, sizeBytes),
-  take: Effect.fn("Intake.take")((path, sha256) => disk.call(settle(disk, sha256, linkOrRenew(path))))
+  take: Effect.fn("Intake.take")((path, sha256) => disk.call(settle(disk, sha256, linkOrRenew(disk, path))))
 })
 
 /** The same bytes may be there already, and a sweep may be about to remove them: their life starts anew, or they are added again. */
 const linkOrRenew =
-  (path: string) =>
+  ({ files }: Disk, path: string) =>
   async (target: string): Promise<void> => {
-    await touch(path)
+    await files.touch(path)
     try {
-      await link(path, target)
+      await files.link(path, target)
     } catch (error) {
       if (codeOf(error) !== "EEXIST") throw error
-      await touch(target).catch(async (missing) => {
+      await files.touch(target).catch(async (missing) => {
         if (codeOf(missing) !== "ENOENT") throw missing
-        await link(path, target)
+        await files.link(path, target)
       })
     }
   }
 
-/** The time by the disk's clock; every process that shares the disk may have a wrong one of its own. */
-const touch = async (path: string): Promise<Date> => {
-  await chmod(path, 0o600)
-  const { ctime } = await stat(path)
-  await utimes(path, ctime, ctime)
-  return ctime
-}
-
-const sweepOf = (disk: Disk, lifetime: Duration.Duration | null) =>
-  Effect.gen(function* () {
-    const nowMs = yield* disk.call(io(() => diskNowMs(disk.root)))
-    const leftovers = yield* listed(disk, "partial")
-    let count = 0
-    for (const name of leftovers) {
-      count += yield* removeOld(disk, join("partial", name), nowMs - Duration.toMillis(Storage.leftoverLifetime))
-    }
-    if (lifetime === null) return count
-    for (const folder of yield* listed(disk, "")) {
-      if (!/^[0-9a-f]{2}$/.test(folder)) continue
-      for (const name of yield* listed(disk, folder)) {
-        count += yield* removeOld(disk, join(folder, name), nowMs - Duration.toMillis(lifetime))
-      }
-    }
-    return count
-  })
-
-const listed = (disk: Disk, folder: string) =>
+const isBeingRemoved = (disk: Disk, sha256: Sha256) =>
   Effect.map(
-    disk.call(io(() => readdir(join(disk.root, folder), { withFileTypes: true }))),
-    (entries: ReadonlyArray<Dirent>) => entries.map((entry) => entry.name)
+    ioIfThere(() => disk.files.names(join(disk.root, removals))),
+    (names) => names?.some((name) => name.startsWith(`${sha256}.`)) === true
   )
 
-/** Renamed first and looked at again, so that content which arrives anew in this very moment is put back. */
-const removeOld = (disk: Disk, name: string, olderThanMs: number) =>
+const shelfOf = (disk: Disk): Shelf["Service"] => ({
+  list: (folder) =>
+    Stream.fromEffect(
+      Effect.map(disk.call(io(() => agesIn(disk, folder))), (found) =>
+        found.flatMap(({ ageMs, name }) => (isSha256(name) ? [{ sha256: name, ageMs }] : []))
+      )
+    ),
+  mark: (sha256) => {
+    const path = join(disk.root, removals, `${sha256}.${randomUUID()}`)
+    const made = disk.call(io(async () => (await disk.files.create(path)).close()))
+    return Effect.as(made, disk.call(io(() => disk.files.remove(path))))
+  },
+  remove: (sha256) => disk.call(io(() => disk.files.remove(pathOf(disk, sha256)))),
+  clean: clean(disk)
+})
+
+const isSha256 = Schema.is(Sha256)
+
+interface Aged {
+  readonly name: string
+  readonly ageMs: number
+}
+
+/** What vanishes meanwhile is left out. */
+const agesIn = async ({ files, root }: Disk, folder: string): Promise<ReadonlyArray<Aged>> => {
+  const nowMs = await files.nowMs(root)
+  const found: Array<Aged> = []
+  for (const name of await files.names(join(root, folder)).catch(emptyIfMissing)) {
+    const about = await files.stat(join(root, folder, name)).catch(nullIfMissing)
+    if (about !== null) found.push({ name, ageMs: nowMs - about.mtimeMs })
+  }
+  return found
+}
+
+const nullIfMissing = (error: unknown): null => {
+  if (codeOf(error) === "ENOENT") return null
+  throw error
+}
+const emptyIfMissing = (error: unknown): ReadonlyArray<string> => nullIfMissing(error) ?? []
+
+/** What interrupted writes and removals left behind. Content that a removal had set aside goes back: it is judged again. */
+const clean = (disk: Disk) =>
   disk.call(
     io(async () => {
-      const path = join(disk.root, name)
-      if (!(await isOlder(path, olderThanMs))) return 0
-      const doomed = join(disk.root, "partial", randomUUID())
-      await rename(path, doomed)
-      if (await isOlder(doomed, olderThanMs)) {
-        await rm(doomed, { force: true })
-        return 1
+      let count = 0
+      for (const { ageMs, name } of await agesIn(disk, partials)) {
+        const path = join(disk.root, partials, name)
+        const [, sha256] = /^set-aside\.([0-9a-f]{64})\./.exec(name) ?? []
+        if (sha256 !== undefined) await putBack(disk, path, pathOf(disk, sha256))
+        else if (ageMs >= Duration.toMillis(Storage.leftoverLifetime)) count += await removed(disk, path)
       }
-      await link(doomed, path).catch((error) => {
-        if (codeOf(error) !== "EEXIST") throw error
-      })
-      await rm(doomed, { force: true })
+      for (const { ageMs, name } of await agesIn(disk, removals)) {
+        if (ageMs >= Duration.toMillis(Storage.markLifetime))
+          count += await removed(disk, join(disk.root, removals, name))
+      }
+      return count
+    })
+  )
+
+const removed = async ({ files }: Disk, path: string): Promise<number> => {
+  await files.remove(path)
+  return 1
+}
+
+const sweepQuarantine = Effect.fnUntraced(function* (disk: Disk, needed: References["Service"]["quarantined"]) {
+  const old = yield* oldIn(disk)
+  if (old.length === 0) return 0
+  const kept = yield* needed(old)
+  let count = 0
+  for (const sha256 of old) if (!kept.has(sha256)) count += yield* removeOld(disk, sha256)
+  return count
+})
+
+/** Not all at once where there are very many; from any folder on, so that those which are kept for long never stand before the others. */
+const oldIn = Effect.fnUntraced(function* (disk: Disk) {
+  const names = yield* disk.call(io(() => disk.files.names(disk.root)))
+  const folders = names.filter((name) => /^[0-9a-f]{2}$/.test(name)).sort()
+  const anywhere = randomUUID().slice(0, 2)
+  const from = folders.findIndex((folder) => folder >= anywhere)
+  const found: Array<Sha256> = []
+  for (const folder of [...folders.slice(Math.max(0, from)), ...folders.slice(0, Math.max(0, from))]) {
+    const aged = yield* disk.call(io(() => agesIn(disk, folder)))
+    for (const { ageMs, name } of aged) if (ageMs >= lifetimeMs && isSha256(name)) found.push(name)
+    if (found.length >= Storage.sweptContentsMax) return found.slice(0, Storage.sweptContentsMax)
+  }
+  return found
+})
+
+const lifetimeMs = Duration.toMillis(Storage.quarantineLifetime)
+
+/**
+ * Set aside first and looked at again, so that content which arrives anew in this very moment is put back. Its name says what it is, so
+ * that it is put back as well when the process ends in between.
+ */
+const removeOld = (disk: Disk, sha256: Sha256) =>
+  disk.call(
+    io(async () => {
+      const { files, root } = disk
+      const path = pathOf(disk, sha256)
+      const aside = join(root, partials, `set-aside.${sha256}.${randomUUID()}`)
+      try {
+        await files.rename(path, aside)
+        const { mtimeMs } = await files.stat(aside)
+        if ((await files.nowMs(root)) - mtimeMs >= lifetimeMs) return await removed(disk, aside)
+      } catch (error) {
+        // Another sweep was faster, or has put it back.
+        return nullIfMissing(error) ?? 0
+      }
+      await putBack(disk, aside, path)
       return 0
     })
   )
 
-const isOlder = async (path: string, thanMs: number): Promise<boolean> => {
-  try {
-    return (await stat(path)).mtimeMs < thanMs
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return false
-    throw error
-  }
+const putBack = async ({ files }: Disk, aside: string, path: string): Promise<void> => {
+  await files.link(aside, path).catch((error) => {
+    if (codeOf(error) !== "EEXIST" && codeOf(error) !== "ENOENT") throw error
+  })
+  await files.remove(aside)
 }

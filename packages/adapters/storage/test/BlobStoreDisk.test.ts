@@ -1,36 +1,62 @@
 // What the disk layer promises beyond the contract: permissions, damage found, the budget kept, leftovers swept.
-import { mkdir, mkdtemp, readdir, rm, stat, truncate, utimes, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, expect, it } from "@effect/vitest"
+import type { Sha256 } from "@holdfast/contracts/Ids"
 import { Health } from "@holdfast/resilience/Health"
 import { Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { BlobCorrupt, Intake, Quarantine, StorageSweep } from "../src/BlobStore.ts"
-import { type DiskOptions, layerIntake, layerQuarantine, layerReleased, layerSweep } from "../src/BlobStoreDisk.ts"
-import { contract, sha256Of, text } from "./BlobStoreContract.ts"
+import { BlobCorrupt, Intake, Quarantine, References, StorageSweep } from "../src/BlobStore.ts"
+import { layerIntake, layerQuarantine, layerReleased, layerSweep } from "../src/BlobStoreDisk.ts"
+import { contract, Harm, releasedContract, sha256Of, text } from "./BlobStoreContract.ts"
 
 const temporaryRoot = Effect.acquireRelease(
   Effect.promise(() => mkdtemp(join(tmpdir(), "holdfast-blobs-"))),
   (root) => Effect.promise(() => rm(root, { recursive: true, force: true }))
 )
 
-const onDisk = (options: Omit<DiskOptions, "root">) =>
+const harmIn =
+  (root: string): Harm["Service"] =>
+  (sha256) =>
+    Effect.promise(async () => {
+      const path = join(root, sha256.slice(0, 2), sha256)
+      const bytes = await readFile(path)
+      bytes.writeUInt8((bytes[0] ?? 0) ^ 1, 0)
+      await writeFile(path, bytes)
+    })
+
+contract(
+  "a disk",
+  Layer.unwrap(Effect.map(temporaryRoot, (root) => layerQuarantine({ root }))).pipe(Layer.provide(Health.layer))
+)
+
+releasedContract(
+  "a disk",
   Layer.unwrap(
-    Effect.map(temporaryRoot, (root) => layerQuarantine({ root: join(root, "quarantine"), ...options }))
-  ).pipe(Layer.provide(Health.layer))
+    Effect.map(temporaryRoot, (root) => Layer.merge(layerReleased({ root }), Layer.succeed(Harm, harmIn(root))))
+  ).pipe(Layer.provideMerge(Health.layer))
+)
 
-contract("a disk", onDisk({}))
+/** Files that wait with this content. */
+const waiting = (keys: ReadonlyArray<Sha256>) =>
+  Layer.succeed(References, {
+    quarantined: () => Effect.succeed(new Set(keys)),
+    released: () => Effect.succeed(new Set<Sha256>())
+  })
 
-const use = <A, E>(body: (root: string) => Effect.Effect<A, E, Quarantine | Intake | StorageSweep>, freeBytesMin = 0) =>
+const use = <A, E>(
+  body: (root: string) => Effect.Effect<A, E, Quarantine | Intake | StorageSweep>,
+  freeBytesMin = 0,
+  needed: ReadonlyArray<Sha256> = []
+) =>
   Effect.gen(function* () {
     const root = yield* temporaryRoot
     const options = { root: join(root, "quarantine"), freeBytesMin }
     const layers = Layer.mergeAll(
       layerQuarantine(options),
       layerIntake(options),
-      layerSweep(options, { ...options, root: join(root, "released") }),
-      layerReleased({ ...options, root: join(root, "released") })
+      Layer.provide(layerSweep(options), [layerReleased({ ...options, root: join(root, "released") }), waiting(needed)])
     )
     return yield* body(root).pipe(Effect.provide(layers.pipe(Layer.provide(Health.layer))))
   })
@@ -115,6 +141,34 @@ describe("a disk", () => {
         expect(yield* StorageSweep.use((sweep) => sweep.runOnce)).toBe(2)
         expect(yield* store.sizeBytes(sha256Of(kept))).toBe(kept.length)
         expect(yield* Effect.flip(store.sizeBytes(key))).toMatchObject({ _tag: "BlobNotFound" })
+      })
+    )
+  )
+
+  it.effect("keeps old content that a file still waits with", () =>
+    use(
+      (root) =>
+        Effect.gen(function* () {
+          yield* put
+          yield* ages(pathIn(root))
+          expect(yield* StorageSweep.use((sweep) => sweep.runOnce)).toBe(0)
+          expect(yield* Effect.promise(() => readdir(join(root, "quarantine", key.slice(0, 2))))).toEqual([key])
+        }),
+      0,
+      [key]
+    )
+  )
+
+  it.effect("puts back what a sweep that died had set aside", () =>
+    use((root) =>
+      Effect.gen(function* () {
+        yield* put
+        const aside = join(root, "quarantine", "partial", `set-aside.${key}.of-a-sweep-that-died`)
+        yield* Effect.promise(() => rename(pathIn(root), aside))
+        expect(yield* StorageSweep.use((sweep) => sweep.runOnce)).toBe(0)
+        const store = yield* Quarantine
+        expect(yield* store.sizeBytes(key)).toBe(bytes.length)
+        expect(yield* Effect.promise(() => readdir(join(root, "quarantine", "partial")))).toEqual([])
       })
     )
   )
