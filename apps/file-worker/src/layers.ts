@@ -13,6 +13,7 @@ import { makeAdapters } from "@holdfast/process/Adapters"
 import { Settings } from "@holdfast/process/Config"
 import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
+import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
 import { Effect, Layer } from "effect"
 
@@ -51,6 +52,7 @@ const services = (dataDir: string, freeBytesMin: number) => {
     core,
     workerBroker,
     scanner,
+    InspectorProcess.layer(),
     ConverterProcess.layer(),
     Journal.layer(folders.journal),
     BlobStoreDisk.layerQuarantine(quarantine),

@@ -328,6 +328,47 @@ export const Converter = {
   acquireDeadline: Duration.seconds(5)
 } as const
 
+/** Programs that are run on hostile files. */
+export const Sandbox = {
+  /** What such a program may say before it is ended. Characters. */
+  outputLengthMax: 16_384,
+  /** Before a program is tried again that could not be started. */
+  retryDelay: Duration.seconds(1)
+} as const
+
+/** What is inside a file may expand to so much, beyond which it is refused; and what the child process that looks may use. */
+export const Inspection = {
+  /** Four times the largest upload: what people pack for a support desk stays far below. All levels together. */
+  expandedBytesMax: ByteSize.gibibytes(2),
+  /** Deflate reaches 1032; logs and tables reach some 50. Expanded bytes for each uploaded byte. */
+  ratioMax: 200,
+  /** Below this nobody cares how well something is packed. */
+  ratioFromBytes: ByteSize.mebibytes(64),
+  /** All levels together; a packed source tree has some thousands. Entries. */
+  entriesMax: 20_000,
+  /** An archive in an archive in an e-mail in an archive is still seen in practice. Levels. */
+  depthMax: 6,
+  /** What must be held in memory to be understood (a PDF, an e-mail, XML with entities, an archive's directory). */
+  documentBytesMax: ByteSize.mebibytes(128),
+  /** What XML entities may expand to: no document needs them for more than a few names. */
+  entityBytesMax: ByteSize.mebibytes(1),
+  /** What tells whether there is anything inside: enough for text that declares entities, and a ZIP's end with the longest comment. */
+  headBytes: ByteSize.kibibytes(64),
+  tailBytes: ByteSize.kibibytes(66),
+  /** 2 GiB take some 10 s here. */
+  deadline: Duration.seconds(60),
+  /** On top of it, for ending a child that does not go. */
+  killDeadline: Duration.seconds(5),
+  /** Processor time, for a child that ignores everything. Seconds. */
+  cpuSecondsMax: 60,
+  heapBytesMax: ByteSize.mebibytes(256),
+  dataBytesMax: ByteSize.gibibytes(1),
+  /** A nested archive lies on disk while it is looked into. */
+  fileBytesMax: ByteSize.gibibytes(1),
+  atOnceMax: 2,
+  acquireDeadline: Duration.seconds(5)
+} as const
+
 /** Uploads and downloads. */
 export const Files = {
   uploadBytesMax: ByteSize.mebibytes(512),

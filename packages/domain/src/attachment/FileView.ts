@@ -25,8 +25,8 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
   const { event } = envelope
   if (event._tag === "FileReceived") return received(envelope, event)
   if (view === null) return null
-  const passed = (stage: FileStage, ran: Pick<StageRecord, "tool" | "durationMs">): FileView["timeline"] =>
-    record(view, envelope, { stage, outcome: "passed", detail: null, tool: ran.tool, durationMs: ran.durationMs })
+  const passed = (stage: FileStage, ran: Ran): FileView["timeline"] =>
+    record(view, envelope, { stage, outcome: "passed", detail: ran.detail ?? null, ...by(ran) })
   switch (event._tag) {
     case "FileIdentified":
       return { ...view, state: "identified", mediaType: event.mediaType, timeline: passed("identify", event) }
@@ -39,7 +39,7 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
         ...view,
         state: "released",
         content: event.content,
-        timeline: passed("release", { tool: null, durationMs: null })
+        timeline: passed("release", event)
       }
     case "FileRejected":
     case "FileParked":
@@ -50,11 +50,14 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
   }
 }
 
+/** The oldest events do not say who ran, or for how long. */
+type Ran = Partial<Pick<StageRecord, "tool" | "durationMs" | "detail">>
+const by = ({ durationMs, tool }: Ran) => ({ tool: tool ?? null, durationMs: durationMs ?? null })
+
 type Stopped = Extract<FileEvent, { readonly _tag: "FileRejected" | "FileParked" | "FileRetried" }>
 
 const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView => {
   const { stage } = event
-  const untimed = { stage, tool: null, durationMs: null }
   switch (event._tag) {
     case "FileRejected": {
       const { detail, durationMs, reason, tool } = event
@@ -62,11 +65,11 @@ const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView =
       return { ...view, state: "rejected", rejection: { reason, detail }, timeline }
     }
     case "FileParked": {
-      const timeline = record(view, envelope, { ...untimed, outcome: "parked", detail: event.detail })
+      const timeline = record(view, envelope, { stage, outcome: "parked", detail: event.detail, ...by(event) })
       return { ...view, state: "parked", timeline }
     }
     case "FileRetried": {
-      const timeline = record(view, envelope, { ...untimed, outcome: "retried", detail: null })
+      const timeline = record(view, envelope, { stage, outcome: "retried", detail: null, ...by({}) })
       return { ...view, state: stateBefore[stage], timeline }
     }
   }

@@ -11,6 +11,7 @@ import type { Converter } from "@holdfast/converter/Converter"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Health } from "@holdfast/resilience/Health"
+import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
 import { type BlobStore, Quarantine, Released } from "@holdfast/storage/BlobStore"
@@ -104,6 +105,7 @@ const watched = (store: BlobStore, world: World): BlobStore => ({
   remove: (sha256) => store.remove(sha256)
 })
 
+const inspector = InspectorProcess.layer().pipe(Layer.provide(Health.layer))
 const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
   ScannerEmbedded.layer,
   ConverterProcess.layer().pipe(Layer.provide(Health.layer))
@@ -124,6 +126,7 @@ export const servicesOf = (world: World, given: Layer.Layer<Scanner | Converter,
         Layer.succeed(Released, watched(Context.get(disks, Released), world)),
         Layer.succeed(CommandBus, world.bus),
         world.log,
+        inspector,
         given
       )
     })
