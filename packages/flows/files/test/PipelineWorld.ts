@@ -11,6 +11,7 @@ import type { Converter } from "@holdfast/converter/Converter"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Health } from "@holdfast/resilience/Health"
+import type { Inspector } from "@holdfast/scanner/Inspector"
 import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
@@ -105,13 +106,18 @@ const watched = (store: BlobStore, world: World): BlobStore => ({
   remove: (sha256) => store.remove(sha256)
 })
 
-const inspector = InspectorProcess.layer().pipe(Layer.provide(Health.layer))
-const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
+export const inspectorIn = (folder?: string) =>
+  InspectorProcess.layer(folder === undefined ? {} : { folder }).pipe(Layer.provide(Health.layer))
+export const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
   ScannerEmbedded.layer,
   ConverterProcess.layer().pipe(Layer.provide(Health.layer))
 )
 
-export const servicesOf = (world: World, given: Layer.Layer<Scanner | Converter, unknown> = tools) =>
+export const servicesOf = (
+  world: World,
+  given: Layer.Layer<Scanner | Converter, unknown> = tools,
+  inspector: Layer.Layer<Inspector> = inspectorIn()
+) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const folder = yield* workFolder
