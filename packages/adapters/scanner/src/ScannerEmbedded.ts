@@ -1,5 +1,5 @@
 // The scanner of the embedded default: rules on content, no signatures. It refuses the industry's test string anywhere, programs and
-// scripts, office documents with macros, encrypted archives and documents, and a name that claims another type than the content has.
+// scripts, office documents with macros, and encrypted archives and documents.
 // It is not a virus scanner and says so in every verdict: its tool is "holdfast-policy". It reads the content once, in bounded memory.
 import type { RejectionReason, Tool } from "@holdfast/contracts/attachment/Stages"
 import { Scanner as Limits } from "@holdfast/resilience/Limits"
@@ -87,23 +87,4 @@ const isEncryptedRar = (head: Buffer): boolean => {
   return head[6] === 0x01 && head[13] === 0x04
 }
 
-/** Extensions of types that people open without a second thought; anything else under such a name is a disguise. */
-const typeByExtension: ReadonlyMap<string, RegExp> = new Map([
-  ["png", /^image\/(png|apng)$/],
-  ["jpg", /^image\/jpeg$/],
-  ["jpeg", /^image\/jpeg$/],
-  ["gif", /^image\/gif$/],
-  ["webp", /^image\/webp$/],
-  ["pdf", /^application\/pdf$/],
-  ["txt", /^text\//]
-])
-
-const disguise: Rule = ({ mediaType, name }) => {
-  const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase()
-  const expected = extension === undefined ? undefined : typeByExtension.get(extension)
-  return expected === undefined || expected.test(mediaType)
-    ? null
-    : ["type_mismatch", `named .${extension} but the content is ${mediaType}`]
-}
-
-const rules: ReadonlyArray<Rule> = [testString, program, programName, macros, encrypted, disguise]
+const rules: ReadonlyArray<Rule> = [testString, program, programName, macros, encrypted]

@@ -9,6 +9,7 @@ import { Scanner, type Verdict } from "@holdfast/scanner/Scanner"
 import { Quarantine } from "@holdfast/storage/BlobStore"
 import { ByteSize, Effect, Stream } from "effect"
 import { type FileInHand, StageImpossible, type StageResult } from "../Stage.ts"
+import { readEnds } from "./Ends.ts"
 
 /** What becomes of a file that cannot be looked into: rejected, or parked until a person has judged it. */
 export type OpaquePolicy = "reject" | "hold"
@@ -25,23 +26,17 @@ export const run = Effect.fn("Pipeline.scan")(function* ({ attachment, name }: F
     return Stream.fail(unreadable)
   })
   const request = { content, name, sizeBytes: attachment.sizeBytes, mediaType: mediaTypeOf(attachment) }
-  const ends = yield* readEnds(attachment)
+  const ends = yield* readEnds(attachment, endBytes)
   const inspection = yield* Effect.mapError(inspector.inspect({ content, ...ends }), (error) => lost ?? error)
   if (inspection._tag !== "Passed") return refused(inspection, inspection._tag === "Opaque" ? policy : "reject")
   const verdict = yield* Effect.mapError(scanner.scan(request), (error) => lost ?? error)
   return resultOf(verdict, inspection.tool, policy)
 })
 
-const readEnds = Effect.fnUntraced(function* ({ sha256, sizeBytes }: FileInHand["attachment"]) {
-  const quarantine = yield* Quarantine
-  const read = (start: number, length: number) =>
-    Effect.map(Stream.runCollect(quarantine.read(sha256, { start, end: start + length - 1 })), (chunks) =>
-      Buffer.concat(chunks)
-    )
-  const head = yield* read(0, Math.min(sizeBytes, ByteSize.toNumberUnsafe(Limits.headBytes)))
-  const tailBytes = Math.min(sizeBytes, ByteSize.toNumberUnsafe(Limits.tailBytes))
-  return { head, tail: head.length === sizeBytes ? head : yield* read(sizeBytes - tailBytes, tailBytes) }
-})
+const endBytes = {
+  head: ByteSize.toNumberUnsafe(Limits.headBytes),
+  tail: ByteSize.toNumberUnsafe(Limits.tailBytes)
+}
 
 const unreadable = new Unavailable({
   dependency: "storage",
