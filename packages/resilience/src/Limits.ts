@@ -324,6 +324,15 @@ export const Converter = {
   pixelsMax: 100_000_000,
   framesMax: 300,
   thumbnailPixels: 256,
+  /** The longer side of a document's first page: enough to recognise it, too little to read on. */
+  previewPixels: 1024,
+  /** An office program takes seconds to start; together these stay below a long scan. */
+  officeDeadline: Duration.seconds(45),
+  officeCpuSecondsMax: 40,
+  /** An office program with a large document. */
+  officeDataBytesMax: ByteSize.gibibytes(2),
+  /** Asking a program for its version. */
+  versionDeadline: Duration.seconds(20),
   atOnceMax: 2,
   acquireDeadline: Duration.seconds(5)
 } as const
