@@ -304,6 +304,8 @@ export const Scanner = {
   /** clamd's own default is 12 threads; leave it room. */
   scansAtOnceMax: 4,
   acquireDeadline: Duration.seconds(5),
+  /** How soon it is noticed that a clamd was started anew with other settings. */
+  settingsLifetime: Duration.minutes(10),
   /** What the policy scanner looks at of the end of a file. */
   tailBytes: ByteSize.kibibytes(64)
 } as const

@@ -7,7 +7,7 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { RejectionReason, type Tool } from "@holdfast/contracts/attachment/Stages"
 import { makeGuard } from "@holdfast/resilience/Guard"
-import { Breaker, Inspection as Limits } from "@holdfast/resilience/Limits"
+import { Breaker, Converter, Inspection as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { confinement, type Ended, runConfined } from "@holdfast/sandbox/Sandbox"
 import { ByteSize, Duration, Effect, Layer, Option, Schema, Stream } from "effect"
@@ -64,6 +64,7 @@ const budget = {
   depthMax: Limits.depthMax,
   documentBytesMax: bytes(Limits.documentBytesMax),
   entityBytesMax: bytes(Limits.entityBytesMax),
+  pixelsMax: Converter.pixelsMax,
   headBytes: bytes(Limits.headBytes),
   tailBytes: bytes(Limits.tailBytes)
 }

@@ -63,7 +63,8 @@ const through = (
   const world = new World()
   return Effect.gen(function* () {
     const file = yield* receive(world, bytes, { name, type: declaredType })
-    yield* world.run
+    // What takes longer than a turn goes on, and the next turn joins it.
+    yield* Effect.retry(world.run, { while: (error) => error._tag === "Unavailable" && error.reason === "saturated" })
     const released = yield* Released
     const isReleased = (yield* Effect.option(released.sizeBytes(file.sha256)))._tag === "Some"
     return { end: endOf(world), history: world.history.envelopes.map(({ event }) => withoutTime(event)), isReleased }

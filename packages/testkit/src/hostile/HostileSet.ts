@@ -32,7 +32,6 @@ const at =
   (reason: Reason): End => ({ state: "rejected", stage, reason })
 const atIdentify = at("identify")
 const atScan = at("scan")
-const atConvert = at("convert")
 
 const one = (what: string, name: string, declaredType: string, make: () => Buffer, end: End, why: string): Hostile => ({
   what,
@@ -106,11 +105,18 @@ const bombs: ReadonlyArray<Hostile> = [
     "a.png",
     "image/png",
     () => Pictures.pngBomb(),
-    atConvert("limits_exceeded"),
-    "400 megapixels in 50 KiB"
+    atIdentify("limits_exceeded"),
+    "400 megapixels in 50 KiB: scanners decode pictures, too"
   ),
-  one("GIF bomb", "a.gif", "image/gif", () => Pictures.gifBomb(), atConvert("limits_exceeded"), "4 gigapixels a frame"),
-  one("TIFF bomb", "a.tif", "image/tiff", () => Pictures.tiffBomb(), atConvert("limits_exceeded"), "3.6 gigapixels"),
+  one(
+    "GIF bomb",
+    "a.gif",
+    "image/gif",
+    () => Pictures.gifBomb(),
+    atIdentify("limits_exceeded"),
+    "4 gigapixels a frame"
+  ),
+  one("TIFF bomb", "a.tif", "image/tiff", () => Pictures.tiffBomb(), atIdentify("limits_exceeded"), "3.6 gigapixels"),
   one(
     "SVG bomb",
     "a.svg",

@@ -9,6 +9,7 @@ export interface BudgetLimits {
   readonly depthMax: number
   readonly documentBytesMax: number
   readonly entityBytesMax: number
+  readonly pixelsMax: number
   readonly headBytes: number
   readonly tailBytes: number
 }

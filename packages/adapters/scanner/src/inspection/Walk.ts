@@ -5,8 +5,9 @@ import { type FileHandle, open, rm, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { type Container, containerOf, opaqueKind } from "../Containers.ts"
 import { type Findings, look, nothingYet } from "../ContentRules.ts"
+import { pixelsOf } from "../PictureSize.ts"
 import type { Budget } from "./Budget.ts"
-import { bad } from "./Findings.ts"
+import { bad, beyond } from "./Findings.ts"
 import { walkGzip } from "./Gzip.ts"
 import { walkMail } from "./Mail.ts"
 import { walkPdf } from "./Pdf.ts"
@@ -80,6 +81,8 @@ export const enter = async (level: Level, entry: Entry): Promise<void> => {
   budget.spendEntry()
   const findings = await examine(entry, budget)
   if (findings.found.has("eicar")) throw bad("malware", `the EICAR test string inside: ${printable(entry.name)}`)
+  const pixels = pixelsOf(findings.head) ?? 0
+  if (pixels > budget.limits.pixelsMax) throw beyond(`a picture of ${pixels} pixels inside`)
   if (containerOf(findings.head, findings.tail) === null) return
   const path = join(level.folder, `level-${level.depth + 1}`)
   try {

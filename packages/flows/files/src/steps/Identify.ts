@@ -1,7 +1,8 @@
 // The first stage: what the content is, from its first and last bytes, and whether that is what was declared and what the name promises.
 import { readFileSync } from "node:fs"
 import { StageOutcome } from "@holdfast/contracts/attachment/Commands"
-import { Inspection, Pipeline } from "@holdfast/resilience/Limits"
+import { Converter, Inspection, Pipeline } from "@holdfast/resilience/Limits"
+import { pixelsOf } from "@holdfast/scanner/PictureSize"
 import { ByteSize, Effect, Result } from "effect"
 import { fileTypeFromBuffer } from "file-type"
 import { declaredFor, identify, nameContradicts } from "../MediaTypes.ts"
@@ -24,6 +25,8 @@ export const run = Effect.fn("Pipeline.identify")(function* ({ attachment, name 
   const { head, tail } = yield* readEnds(attachment, endBytes)
   const found = yield* Effect.promise(() => fileTypeFromBuffer(head).catch(() => undefined))
   const detected = found?.mime ?? null
+  const pixels = pixelsOf(head) ?? 0
+  if (pixels > Converter.pixelsMax) return rejected("limits_exceeded", `a picture of ${pixels} pixels`)
   const other = alsoIs(detected, head, tail)
   if (other !== null) return rejected("type_mismatch", other)
   const evidence = { detected, text: textKindOf(head, head.length === attachment.sizeBytes) }
@@ -45,7 +48,7 @@ const identified = (name: string, mediaType: string): StageResult => {
     : rejected("type_mismatch", contradiction)
 }
 
-const rejected = (reason: "empty" | "type_mismatch", detail: string): StageResult => ({
+const rejected = (reason: "empty" | "type_mismatch" | "limits_exceeded", detail: string): StageResult => ({
   outcome: StageOutcome.cases.Rejected.make({ reason, detail }),
   tool
 })
