@@ -21,6 +21,7 @@ import { History, uuid } from "@holdfast/testkit/History"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { makeConsumer } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
+import type { OpaquePolicy } from "../src/steps/Scan.ts"
 
 export class World {
   readonly history = new History()
@@ -29,8 +30,10 @@ export class World {
   #steps = 0
   #isRunning = false
   #crashAt: number
-  constructor(crashAt = 0) {
+  readonly #opaque: OpaquePolicy
+  constructor(crashAt = 0, opaque: OpaquePolicy = "reject") {
     this.#crashAt = crashAt
+    this.#opaque = opaque
   }
 
   get steps(): number {
@@ -69,7 +72,7 @@ export class World {
   readonly run = Effect.suspend(() => {
     this.#isRunning = true
     const delivered = Effect.gen({ self: this }, function* () {
-      const consumer = yield* makeConsumer({ workFolder: yield* workFolder })
+      const consumer = yield* makeConsumer({ workFolder: yield* workFolder, opaque: this.#opaque })
       for (let index = 0; index < this.history.envelopes.length; index++) {
         const envelope = this.history.envelopes[index]
         if (envelope !== undefined) yield* consumer.handle(envelope)

@@ -32,6 +32,7 @@ const at =
   (reason: Reason): End => ({ state: "rejected", stage, reason })
 const atIdentify = at("identify")
 const atScan = at("scan")
+const atConvert = at("convert")
 
 const one = (what: string, name: string, declaredType: string, make: () => Buffer, end: End, why: string): Hostile => ({
   what,
@@ -107,6 +108,15 @@ const bombs: ReadonlyArray<Hostile> = [
     () => Pictures.pngBomb(),
     atIdentify("limits_exceeded"),
     "400 megapixels in 50 KiB: scanners decode pictures, too"
+  ),
+  one("PNG bomb in a ZIP", "a.zip", unknown, () => inZip(Pictures.pngBomb()), limits, "wherever it is"),
+  one(
+    "half a PNG",
+    "a.png",
+    "image/png",
+    () => Pictures.png().subarray(0, 50),
+    atConvert("malformed"),
+    "cannot be decoded"
   ),
   one(
     "GIF bomb",

@@ -14,20 +14,15 @@ export const checkEntities = async ({ budget, file, sizeBytes }: Level): Promise
 /** Entities by name, general and parameter ones alike. */
 const declarations = (text: string): ReadonlyMap<string, string> => {
   const values = new Map<string, string>()
-  for (const [, name = "", rest = ""] of text.matchAll(/<!ENTITY\s+(?:%\s+)?([^\s"'>]+)\s+([^>]{0,20}?["'][^>]*)/gi)) {
-    if (/^(SYSTEM|PUBLIC)\b/i.test(rest)) throw bad("type_not_allowed", "XML that reaches for another file")
-    const quote = rest.trimStart().charAt(0)
+  for (const match of text.matchAll(/<!ENTITY\s+(?:%\s+)?([^\s"'>]+)\s+(SYSTEM\b|PUBLIC\b|["'])/gi)) {
+    const [declaration, name = "", begin = ""] = match
+    if (begin.length > 1) throw bad("type_not_allowed", "XML that reaches for another file")
+    const from = match.index + declaration.length
+    const end = text.indexOf(begin, from)
     // The first declaration counts (XML 1.0, 4.2).
-    if (!values.has(name)) values.set(name, valueAfter(text, rest, quote))
+    if (!values.has(name)) values.set(name, text.slice(from, end < 0 ? text.length : end))
   }
   return values
-}
-
-/** A value may hold what looks like the end of its declaration. */
-const valueAfter = (text: string, rest: string, quote: string): string => {
-  const begin = text.indexOf(rest) + rest.indexOf(quote) + 1
-  const end = text.indexOf(quote, begin)
-  return text.slice(begin, end < 0 ? text.length : end)
 }
 
 const reference = /[&%]([^\s#;&%"'<>]{1,200});/g
