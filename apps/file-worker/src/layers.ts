@@ -21,7 +21,7 @@ const name = "file-worker"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { dataDir, diskReserveBytes, fileWorkerPort, host } = yield* Settings
+    const { dataDir, diskReserveBytes, fileWorkerPort, host, opaqueFiles } = yield* Settings
     const folders = foldersIn(dataDir)
     const health = serve(HealthRoutes.layer({ process: name, needs: ["database", "storage"] }), {
       host,
@@ -30,7 +30,7 @@ export const layer = Layer.unwrap(
     })
     const work = Layer.effectDiscard(
       Effect.gen(function* () {
-        const consumer = yield* makeConsumer({ workFolder: folders.work })
+        const consumer = yield* makeConsumer({ workFolder: folders.work, opaque: opaqueFiles })
         yield* Effect.forkScoped(runConsumer(consumer))
         yield* Effect.forkScoped(Registrar.run)
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))
@@ -52,8 +52,8 @@ const services = (dataDir: string, freeBytesMin: number) => {
     core,
     workerBroker,
     scanner,
-    InspectorProcess.layer(),
-    ConverterProcess.layer(),
+    InspectorProcess.layer({ folder: folders.work }),
+    ConverterProcess.layer({ folder: folders.work }),
     Journal.layer(folders.journal),
     BlobStoreDisk.layerQuarantine(quarantine),
     BlobStoreDisk.layerReleased(released),

@@ -2,9 +2,9 @@
 // document's first page drawn by Poppler, an office document first made a PDF by LibreOffice. An image's child that dies of its limits
 // says something about the image, so the outcome is `Bad`; one that cannot be started says something about this machine: `Unavailable`.
 // A document is released either way: what could not be drawn, and why, is in the outcome.
-import { chmod, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises"
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Tool } from "@holdfast/contracts/attachment/Stages"
 import { makeGuard } from "@holdfast/resilience/Guard"
@@ -61,7 +61,9 @@ const makeConverter = Effect.fnUntraced(function* (options: ConverterOptions) {
     Duration.sum(Duration.times(deadline, 2), Limits.killDeadline)
   )
   return Converter.of({
-    convert: Effect.fn("Converter.convert")((path, mediaType) => {
+    convert: Effect.fn("Converter.convert")((given, mediaType) => {
+      // The child works in a folder of its own.
+      const path = resolve(given)
       const kind = conversionOf(mediaType)
       if (kind === "none") return Effect.succeed(nothing(`nothing is made of ${mediaType}`))
       if (kind === "picture") return guard.call(Effect.scoped(convertPicture(shop, path, mediaType)))
@@ -183,7 +185,9 @@ const temporaryFolder = ({ options }: Workshop) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
-        const folder = await mkdtemp(join(options.folder ?? tmpdir(), "conversion-"))
+        const parent = resolve(options.folder ?? tmpdir())
+        await mkdir(parent, { recursive: true, mode: 0o700 })
+        const folder = await mkdtemp(join(parent, "conversion-"))
         await chmod(folder, 0o700)
         return folder
       },

@@ -1,7 +1,7 @@
 // What conversion promises: upright copies without metadata, the same for the same bytes, and bounds that a hostile image meets.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { crc32, deflateSync } from "node:zlib"
 import { describe, expect, it } from "@effect/vitest"
@@ -91,6 +91,18 @@ describe("ConverterProcess", () => {
       )
       const [original] = outputsOf(yield* convert(animation, "image/gif"))
       expect(yield* Effect.promise(() => sharp(original?.bytes).metadata())).toMatchObject({ pages: 3 })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("takes a path from where the process is", () =>
+    Effect.gen(function* () {
+      const folder = relative(process.cwd(), yield* temporaryFolder)
+      yield* Effect.promise(async () => writeFile(join(folder, "image"), await page("red", 8)))
+      const layer = ConverterProcess.layer({ folder }).pipe(Layer.provide(Health.layer))
+      const conversion = yield* Converter.use((converter) =>
+        converter.convert(join(folder, "image"), "image/png")
+      ).pipe(Effect.provide(layer))
+      expect(outputsOf(conversion)).toHaveLength(2)
     }).pipe(Effect.scoped)
   )
 

@@ -14,7 +14,7 @@ export interface Shell {
 
 /** Tried once per process: what a machine can do does not change while it runs. */
 export const findShell = (): Promise<Shell> => {
-  found ??= firstThatWorks([bubblewrap, ...namespaces])
+  found ??= firstThatWorks(candidates)
   return found
 }
 let found: Promise<Shell> | undefined
@@ -26,10 +26,10 @@ const firstThatWorks = async (shells: ReadonlyArray<Shell>): Promise<Shell> => {
   return rlimits
 }
 
-const works = (shell: Shell): Promise<boolean> =>
+export const works = (shell: Shell): Promise<boolean> =>
   new Promise((resolve) => {
     const [program = "", ...args] = [...shell.prefix("/var/tmp", []), "/bin/true"]
-    const child = spawn(program, args, { env: {}, stdio: "ignore", timeout: 5_000, killSignal: "SIGKILL" })
+    const child = spawn(program, args, { env: {}, stdio: "ignore", timeout: 20_000, killSignal: "SIGKILL" })
     child.once("error", () => resolve(false))
     child.once("close", (code) => resolve(code === 0))
   })
@@ -60,3 +60,6 @@ const namespaces: ReadonlyArray<Shell> = [["--net"], ["--map-root-user", "--net"
   confinement: "namespace",
   prefix: () => ["/usr/bin/unshare", ...flags, "--"]
 }))
+
+/** The tightest first. */
+export const candidates: ReadonlyArray<Shell> = [bubblewrap, ...namespaces]

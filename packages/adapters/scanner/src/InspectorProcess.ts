@@ -1,9 +1,9 @@
 // Inspection in a child process (see Sandbox), so that a hostile file can at worst end its own child. Files with nothing inside cost a look
 // at their ends. A child that dies of its limits says something about the file, so it counts as beyond the budget; one that cannot be
 // started says something about this machine: `Unavailable`.
-import { chmod, mkdtemp, open, rm } from "node:fs/promises"
+import { chmod, mkdir, mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { RejectionReason, type Tool } from "@holdfast/contracts/attachment/Stages"
 import { makeGuard } from "@holdfast/resilience/Guard"
@@ -94,7 +94,8 @@ const privateFolder = (parent: string) =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: async () => {
-        const folder = await mkdtemp(join(parent, "inspection-"))
+        await mkdir(parent, { recursive: true, mode: 0o700 })
+        const folder = await mkdtemp(join(resolve(parent), "inspection-"))
         await chmod(folder, 0o700)
         return folder
       },

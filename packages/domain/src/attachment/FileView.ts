@@ -1,7 +1,7 @@
 // The view of a file as a pure fold, under the same law as a ticket's.
 
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
-import type { FileStage } from "@holdfast/contracts/attachment/Stages"
+import type { FileStage, Tool } from "@holdfast/contracts/attachment/Stages"
 import type { FileView, StageRecord } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { stateBefore } from "./Attachment.ts"
@@ -31,7 +31,7 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
     case "FileIdentified":
       return { ...view, state: "identified", mediaType: event.mediaType, timeline: passed("identify", event) }
     case "FileScanned":
-      return { ...view, state: "scanned", timeline: passed("scan", event) }
+      return { ...view, state: "scanned", timeline: passed("scan", { ...event, detail: lookedInto(event.inspector) }) }
     case "FileConverted":
       return { ...view, state: "converted", derivatives: event.derivatives, timeline: passed("convert", event) }
     case "FileReleased":
@@ -49,6 +49,9 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
       return null
   }
 }
+
+const lookedInto = (inspector: Tool | undefined): string | null =>
+  inspector === undefined ? null : `looked into by ${inspector.name} ${inspector.version}`
 
 /** The oldest events do not say who ran, or for how long. */
 type Ran = Partial<Pick<StageRecord, "tool" | "durationMs" | "detail">>

@@ -2,4 +2,4 @@
 import { hostileSuite } from "./HostileSuite.ts"
 import { tools } from "./PipelineWorld.ts"
 
-hostileSuite("content policy", tools)
+hostileSuite("content policy", tools, true)
