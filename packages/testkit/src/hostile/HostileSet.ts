@@ -246,6 +246,14 @@ const closed: ReadonlyArray<Hostile> = [
   one("RAR", "a.rar", unknown, () => sealed("526172211a0700cf90730000"), notAllowed, shut),
   one("7z in a ZIP", "a.zip", unknown, () => inZip(sealed("377abcaf271c0004")), notAllowed, shut),
   one(
+    "ZIP with an entry beside its directory",
+    "a.zip",
+    unknown,
+    hiddenEntry,
+    atScan("malformed"),
+    "others may see it"
+  ),
+  one(
     "truncated ZIP",
     "a.zip",
     unknown,
@@ -257,6 +265,11 @@ const closed: ReadonlyArray<Hostile> = [
 
 function sealed(signature: string): Buffer {
   return Buffer.concat([Buffer.from(signature, "hex"), Buffer.alloc(120)])
+}
+
+function hiddenEntry(): Buffer {
+  const inner = zip([{ name: "hidden.txt", content: Buffer.from("hidden") }])
+  return zip([{ name: "seen.txt", content: Buffer.from("seen") }], inner.subarray(0, 50))
 }
 
 const slip = atScan("malformed")

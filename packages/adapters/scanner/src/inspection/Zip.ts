@@ -12,8 +12,7 @@ export const walkZip = async (level: Level): Promise<void> => {
   if (entries.some(({ name }) => /(^|[/\\])vbaProject\.bin$/i.test(name))) {
     throw bad("type_not_allowed", "a document with macros")
   }
-  checkOverlaps(entries)
-  for (const entry of entries) await enterOne(level, entry)
+  await enterInOrder(level, directory, entries)
 }
 
 interface Directory {
@@ -87,8 +86,8 @@ const oneEntry = (header: Buffer, name: Buffer, extra: Buffer, shift: number): Z
   const method = header.readUInt16LE(10)
   return {
     name: decoded,
-    // Bit 0, strong encryption, hidden headers; 99 is AES.
-    isEncrypted: (flags & 0x2041) !== 0 || method === 99,
+    // Method 99 is AES.
+    isEncrypted: isEncrypted(flags) || method === 99,
     method,
     packedBytes: sizes.packedBytes,
     at: sizes.at + shift
@@ -115,31 +114,55 @@ const extraField = (extra: Buffer, id: number): Buffer | null => {
   return null
 }
 
-/** Entries that share their bytes are how a small archive becomes a huge one without nesting (Fifield, 2019). */
-const checkOverlaps = (entries: ReadonlyArray<ZipEntry>): void => {
-  const inOrder = [...entries].sort((a, b) => a.at - b.at)
+/**
+ * Entries that share their bytes are how a small archive becomes a huge one without nesting (Fifield, 2019); entries that the directory does
+ * not name are seen by unpackers that do not ask it.
+ */
+const enterInOrder = async (level: Level, directory: Directory, entries: ReadonlyArray<ZipEntry>): Promise<void> => {
   let endAt = 0
-  for (const { at, packedBytes } of inOrder) {
-    if (at < endAt) throw beyond("an archive whose entries overlap")
-    endAt = at + 30 + packedBytes
+  for (const entry of [...entries].sort((a, b) => a.at - b.at)) {
+    if (entry.at < endAt) throw beyond("an archive whose entries overlap")
+    await checkGap(level, endAt, entry.at)
+    endAt = await enterOne(level, entry)
+  }
+  await checkGap(level, endAt, directory.at)
+}
+
+const localSignature = Buffer.from("504b0304", "hex")
+
+const checkGap = async (level: Level, from: number, to: number): Promise<void> => {
+  let before = Buffer.alloc(0)
+  for await (const chunk of slice(level.path, from, to - from)) {
+    const window = Buffer.concat([before, chunk])
+    if (window.includes(localSignature))
+      throw bad("malformed", "an archive with entries that its directory does not name")
+    before = window.subarray(-3)
   }
 }
 
-const enterOne = async (level: Level, { at, isEncrypted, method, name, packedBytes }: ZipEntry): Promise<void> => {
-  const header = await readAt(level.file, at, 30)
-  if (header.length < 30 || header.readUInt32LE(0) !== 0x04034b50) {
+/** Where the entry ends. */
+const enterOne = async (level: Level, entry: ZipEntry): Promise<number> => {
+  const header = await readAt(level.file, entry.at, 30)
+  if (header.length < 30 || !header.subarray(0, 4).equals(localSignature)) {
     throw bad("malformed", "an archive whose directory points to nothing")
   }
-  if (isEncrypted || (header.readUInt16LE(6) & 0x2041) !== 0) {
-    return level.budget.cannotLookInto("encrypted", "an encrypted entry cannot be looked into")
-  }
-  const start = at + 30 + header.readUInt16LE(26) + header.readUInt16LE(28)
-  if (start + packedBytes > level.sizeBytes) throw bad("malformed", "an archive that ends too early")
+  const start = entry.at + 30 + header.readUInt16LE(26) + header.readUInt16LE(28)
+  const end = start + entry.packedBytes
+  if (end > level.sizeBytes) throw bad("malformed", "an archive that ends too early")
+  await enterContent(level, { ...entry, isEncrypted: entry.isEncrypted || isEncrypted(header.readUInt16LE(6)) }, start)
+  return end
+}
+
+const enterContent = async (level: Level, { isEncrypted, method, name, packedBytes }: ZipEntry, start: number) => {
+  if (isEncrypted) return level.budget.cannotLookInto("encrypted", "an encrypted entry cannot be looked into")
   const packed = () => slice(level.path, start, packedBytes)
   if (method === 0) return enter(level, { name, chunks: packed })
   if (method === 8) return enter(level, { name, chunks: () => inflated(packed()) })
   level.budget.cannotLookInto("type_not_allowed", `an entry packed by method ${method} cannot be looked into here`)
 }
+
+/** Bit 0; strong encryption; hidden headers. */
+const isEncrypted = (flags: number): boolean => (flags & 0x2041) !== 0
 
 const inflated = async function* (packed: Chunks): AsyncGenerator<Uint8Array> {
   const source = Readable.from(packed, { objectMode: false })
