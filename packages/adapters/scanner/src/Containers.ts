@@ -28,7 +28,17 @@ const startsWith = (content: Buffer, ...bytes: ReadonlyArray<number>): boolean =
 
 /** Archives and compressed files that this desk has no decoder for. */
 export const opaqueKind = (head: Buffer): string | null =>
-  signatures.find(({ at = 0, bytes }) => head.subarray(at, at + bytes.length).equals(bytes))?.kind ?? null
+  signatures.find(({ at = 0, bytes }) => head.subarray(at, at + bytes.length).equals(bytes))?.kind ??
+  textualSignatures.find(({ form }) => form.test(head.toString("latin1", 0, 128)))?.kind ??
+  null
+
+/** Signatures that a letter could begin with: more of the header must be there. */
+const textualSignatures: ReadonlyArray<{ readonly kind: string; readonly form: RegExp }> = [
+  { kind: "LHA", form: /^[\s\S]{2}-l[hz][0-9a-z]-/ },
+  { kind: "cpio", form: /^(07070[12][0-9a-f]{104}|070707[0-7]{70})/i },
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the version of the format
+  { kind: "lzip", form: /^LZIP[\u0000\u0001]/ }
+]
 
 const signatures: ReadonlyArray<{ readonly kind: string; readonly bytes: Buffer; readonly at?: number }> = [
   { kind: "7z", bytes: Buffer.from("377abcaf271c", "hex") },
@@ -37,12 +47,9 @@ const signatures: ReadonlyArray<{ readonly kind: string; readonly bytes: Buffer;
   { kind: "bzip2", bytes: Buffer.from("314159265359", "hex"), at: 4 },
   { kind: "Zstandard", bytes: Buffer.from("28b52ffd", "hex") },
   { kind: "LZ4", bytes: Buffer.from("04224d18", "hex") },
-  { kind: "lzip", bytes: Buffer.from("LZIP") },
   { kind: "compress", bytes: Buffer.from("1f9d90", "hex") },
   { kind: "cabinet", bytes: Buffer.from("MSCF\0\0\0\0", "latin1") },
-  { kind: "LHA", bytes: Buffer.from("-lh"), at: 2 },
   { kind: "ar", bytes: Buffer.from("!<arch>\n") },
-  { kind: "cpio", bytes: Buffer.from("07070") },
   { kind: "disk image", bytes: Buffer.from("CD001"), at: 0x8001 },
   { kind: "split ZIP", bytes: Buffer.from("504b0708", "hex") }
 ]

@@ -63,17 +63,27 @@ const tiffSize = (head: Buffer): Size | null => {
   return width === undefined || height === undefined ? null : [width, height]
 }
 
+/** Two letters are no proof: nothing is reserved for four bytes, and the header has one of the sizes that there are. */
+const isBmp = (head: Buffer): boolean =>
+  startsWith("BM")(head) &&
+  head.readUInt32LE(6) === 0 &&
+  [12, 16, 40, 52, 56, 64, 108, 124].includes(head.readUInt32LE(14))
+
 const formats: ReadonlyArray<Format> = [
   {
     bytesMin: 24,
     isIt: startsWith("\x89PNG\r\n\x1a\n"),
     sizeOf: (head) => [head.readUInt32BE(16), head.readUInt32BE(20)]
   },
-  { bytesMin: 10, isIt: startsWith("GIF8"), sizeOf: (head) => [head.readUInt16LE(6), head.readUInt16LE(8)] },
+  {
+    bytesMin: 10,
+    isIt: (head) => /^GIF8[79]a$/.test(head.toString("latin1", 0, 6)),
+    sizeOf: (head) => [head.readUInt16LE(6), head.readUInt16LE(8)]
+  },
   { bytesMin: 4, isIt: startsWith("\xff\xd8\xff"), sizeOf: jpegSize },
   { bytesMin: 8, isIt: startsWith("II*\0"), sizeOf: tiffSize },
   { bytesMin: 8, isIt: startsWith("MM\0*"), sizeOf: tiffSize },
-  { bytesMin: 26, isIt: startsWith("BM"), sizeOf: (head) => [head.readInt32LE(18), head.readInt32LE(22)] },
+  { bytesMin: 26, isIt: isBmp, sizeOf: (head) => [head.readInt32LE(18), head.readInt32LE(22)] },
   webp("VP8X", (head) => [1 + head.readUIntLE(24, 3), 1 + head.readUIntLE(27, 3)]),
   webp("VP8 ", (head) => [head.readUInt16LE(26) & 0x3fff, head.readUInt16LE(28) & 0x3fff]),
   webp("VP8L", (head) => {

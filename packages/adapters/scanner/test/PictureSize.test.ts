@@ -15,13 +15,15 @@ describe("pixels", () => {
     ["a large WebP", webp("VP8X", "\0\0\0\0\xff\x0f\0\xff\x0f\0"), 4096 ** 2],
     ["a lossy WebP", webp("VP8 ", "\0\0\0\x9d\x01\x2a\x10\0\x20\0"), 512],
     ["a lossless WebP", webp("VP8L", "\x2f\x0f\xc0\x07\0"), 16 * 32],
-    ["a BMP, bottom up", Buffer.from(`BM${"\0".repeat(16)}\x02\0\0\0\xfd\xff\xff\xff`, "latin1"), 6]
+    ["a BMP, bottom up", Buffer.from(`BM${"\0".repeat(12)}\x28\0\0\0\x02\0\0\0\xfd\xff\xff\xff`, "latin1"), 6]
   ] as const)("%s", (_, head, expected) => {
     expect(pixelsOf(head)).toBe(expected)
   })
 
   it.each([
     ["text", Buffer.from("Dear desk")],
+    ["a letter about a car", Buffer.from("BMW AG, Munich: a letter about a car")],
+    ["a letter about pictures", Buffer.from("GIF8 is how some pictures begin")],
     ["half a header", png().subarray(0, 20)],
     ["a JPEG that ends before its frame", jpeg().subarray(0, 40)],
     ["a TIFF whose directory is further on", Buffer.from("II*\0\xff\xff\0\0", "latin1")],
