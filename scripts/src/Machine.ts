@@ -27,6 +27,7 @@ const requirements: ReadonlyArray<Requirement> = [
   program("clamd", "clamav-daemon"),
   { thing: testFilesProgram, debianPackage: "clamav-testfiles", present: () => existsSync(testFilesProgram) },
   program("pdftoppm", "poppler-utils"),
+  program("bwrap", "bubblewrap"),
   // The means of failure: a bad line, a small disk, a failing fsync, another clock. They need root as well; their tests say so.
   program("ip", "iproute2"),
   program("setpriv", "util-linux"),

@@ -22,6 +22,7 @@ import * as Registrar from "@holdfast/files/Registrar"
 import * as Execute from "@holdfast/queries/graphql/Execute"
 import { Reads } from "@holdfast/queries/Reads"
 import { Health } from "@holdfast/resilience/Health"
+import { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner } from "@holdfast/scanner/Scanner"
 import { Quarantine, Released } from "@holdfast/storage/BlobStore"
 import { Webhook } from "@holdfast/webhook/Webhook"
@@ -39,7 +40,7 @@ import { makeGateway, SimulatedGateway } from "./SimulatedGateway.ts"
 import { simulatedFolder } from "./SimulatedGlobals.ts"
 import type { SimulatedProcess } from "./SimulatedProcess.ts"
 import type { Guarded } from "./SimulatedServer.ts"
-import { simulatedConverter, simulatedScanner, simulatedWebhook } from "./SimulatedTools.ts"
+import { simulatedConverter, simulatedInspector, simulatedScanner, simulatedWebhook } from "./SimulatedTools.ts"
 
 export interface Surroundings {
   readonly plan: FaultPlan
@@ -204,6 +205,7 @@ export const fileWorker = (around: Surroundings, process: SimulatedProcess): Boo
         Context.add(Released, released),
         Context.add(Journal, simulatedJournal(disk, servers.disk)),
         Context.add(Scanner, yield* simulatedScanner(process, servers.server("scanner"))),
+        Context.add(Inspector, simulatedInspector),
         Context.add(Converter, yield* simulatedConverter(process, servers.server("converter")))
       )
       const consumer = yield* makeConsumer({ workFolder: `${simulatedFolder}work` })

@@ -3,6 +3,7 @@
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Converter } from "@holdfast/converter/Converter"
 import { Converter as ConverterLimits, Scanner as ScannerLimits, Webhooks } from "@holdfast/resilience/Limits"
+import type { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner } from "@holdfast/scanner/Scanner"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
 import { type Webhook, type WebhookEndpoint, WebhookRefused } from "@holdfast/webhook/Webhook"
@@ -32,6 +33,11 @@ export const simulatedScanner = Effect.fnUntraced(function* (process: SimulatedP
   }
   return scanner
 })
+
+/** Nothing that these customers send has anything inside. */
+export const simulatedInspector: Inspector["Service"] = {
+  inspect: () => Effect.succeed({ _tag: "Passed", tool: { name: "simulated", version: "1" } })
+}
 
 const converterTool = { name: "simulated", version: "1" }
 

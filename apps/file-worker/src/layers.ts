@@ -15,6 +15,7 @@ import { makeAdapters } from "@holdfast/process/Adapters"
 import { Settings } from "@holdfast/process/Config"
 import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
+import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
 import { Effect, Layer } from "effect"
 
@@ -22,7 +23,7 @@ const name = "file-worker"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { dataDir, diskReserveBytes, fileWorkerPort, host } = yield* Settings
+    const { dataDir, diskReserveBytes, fileWorkerPort, host, opaqueFiles } = yield* Settings
     const folders = foldersIn(dataDir)
     const health = serve(HealthRoutes.layer({ process: name, needs: ["database", "storage"] }), {
       host,
@@ -31,7 +32,7 @@ export const layer = Layer.unwrap(
     })
     const work = Layer.effectDiscard(
       Effect.gen(function* () {
-        const consumer = yield* makeConsumer({ workFolder: folders.work })
+        const consumer = yield* makeConsumer({ workFolder: folders.work, opaque: opaqueFiles })
         yield* Effect.forkScoped(runConsumer(consumer))
         yield* Effect.forkScoped(Registrar.run)
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))
@@ -57,7 +58,8 @@ const services = (dataDir: string, freeBytesMin: number) => {
     core,
     workerBroker,
     scanner,
-    ConverterProcess.layer(),
+    InspectorProcess.layer({ folder: folders.work }),
+    ConverterProcess.layer({ folder: folders.work }),
     journal,
     BlobStoreDisk.layerQuarantine(quarantine),
     store,

@@ -73,6 +73,8 @@ const all = Config.all({
     Config.map(Option.match({ onNone: () => Storage.freeBytesMin, onSome: ByteSize.mebibytes })),
     Config.map(ByteSize.toNumberUnsafe)
   ),
+  /** What becomes of files that cannot be looked into: encrypted, beyond the expansion budget, of a kind that nobody here opens. */
+  opaqueFiles: Config.withDefault(Config.Literals(["reject", "hold"], "HOLDFAST_OPAQUE_FILES"), "reject"),
   host: Config.withDefault(Config.String("HOLDFAST_HOST"), "127.0.0.1"),
   commandPort: port("HOLDFAST_COMMAND_PORT", 7400),
   grpcPort: port("HOLDFAST_GRPC_PORT", 7401),

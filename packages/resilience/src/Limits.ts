@@ -334,6 +334,8 @@ export const Scanner = {
   /** clamd's own default is 12 threads; leave it room. */
   scansAtOnceMax: 4,
   acquireDeadline: Duration.seconds(5),
+  /** How soon it is noticed that a clamd was started anew with other settings. */
+  settingsLifetime: Duration.minutes(10),
   /** What the policy scanner looks at of the end of a file. */
   tailBytes: ByteSize.kibibytes(64)
 } as const
@@ -354,6 +356,56 @@ export const Converter = {
   pixelsMax: 100_000_000,
   framesMax: 300,
   thumbnailPixels: 256,
+  /** The longer side of a document's first page: enough to recognise it, too little to read on. */
+  previewPixels: 1024,
+  /** An office program takes seconds to start; together these stay below a long scan. */
+  officeDeadline: Duration.seconds(45),
+  officeCpuSecondsMax: 40,
+  /** An office program with a large document. */
+  officeDataBytesMax: ByteSize.gibibytes(2),
+  /** Asking a program for its version. */
+  versionDeadline: Duration.seconds(20),
+  atOnceMax: 2,
+  acquireDeadline: Duration.seconds(5)
+} as const
+
+/** Programs that are run on hostile files. */
+export const Sandbox = {
+  /** What such a program may say before it is ended. Characters. */
+  outputLengthMax: 16_384,
+  /** Before a program is tried again that could not be started. */
+  retryDelay: Duration.seconds(1)
+} as const
+
+/** What is inside a file may expand to so much, beyond which it is refused; and what the child process that looks may use. */
+export const Inspection = {
+  /** Four times the largest upload: what people pack for a support desk stays far below. All levels together. */
+  expandedBytesMax: ByteSize.gibibytes(2),
+  /** Deflate reaches 1032; logs and tables reach some 50. Expanded bytes for each uploaded byte. */
+  ratioMax: 200,
+  /** Below this nobody cares how well something is packed. */
+  ratioFromBytes: ByteSize.mebibytes(64),
+  /** All levels together; a packed source tree has some thousands. Entries. */
+  entriesMax: 20_000,
+  /** An archive in an archive in an e-mail in an archive is still seen in practice. Levels. */
+  depthMax: 6,
+  /** What must be held in memory to be understood (a PDF, an e-mail, XML with entities, an archive's directory). */
+  documentBytesMax: ByteSize.mebibytes(128),
+  /** What XML entities may expand to: no document needs them for more than a few names. */
+  entityBytesMax: ByteSize.mebibytes(1),
+  /** What tells whether there is anything inside: enough for text that declares entities, and a ZIP's end with the longest comment. */
+  headBytes: ByteSize.kibibytes(64),
+  tailBytes: ByteSize.kibibytes(66),
+  /** 2 GiB take some 10 s here. */
+  deadline: Duration.seconds(60),
+  /** On top of it, for ending a child that does not go. */
+  killDeadline: Duration.seconds(5),
+  /** Processor time, for a child that ignores everything. Seconds. */
+  cpuSecondsMax: 60,
+  heapBytesMax: ByteSize.mebibytes(256),
+  dataBytesMax: ByteSize.gibibytes(1),
+  /** A nested archive lies on disk while it is looked into. */
+  fileBytesMax: ByteSize.gibibytes(1),
   atOnceMax: 2,
   acquireDeadline: Duration.seconds(5)
 } as const

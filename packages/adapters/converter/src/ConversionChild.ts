@@ -1,4 +1,5 @@
-// The child process that decodes one untrusted image and encodes it again, without metadata and upright, plus a thumbnail. It runs
+// The child process that decodes one untrusted image and encodes it again, without metadata and upright, plus a thumbnail; or, of the
+// picture that another program made of a document's first page, a preview and a thumbnail. It runs
 // under the limits that ConverterProcess sets and may die at any point; its answer is one line of JSON, and what it made lies in the
 // folder it was given. Threads and caches are off, so that the same bytes give the same outcome.
 import { join } from "node:path"
@@ -11,6 +12,8 @@ interface Job {
   readonly pixelsMax: number
   readonly framesMax: number
   readonly thumbnailPixels: number
+  /** Set for a document's page: a preview of this size is made instead of a copy. */
+  readonly previewPixels?: number
 }
 
 interface Answer {
@@ -20,14 +23,22 @@ interface Answer {
 
 sharp.concurrency(1)
 sharp.cache(false)
-// Only the decoders of the formats below may run, whatever the content claims to be.
+// Only the decoder of the type that was found may run, whatever the content tells the library.
 sharp.block({ operation: ["VipsForeignLoad"] })
-sharp.unblock({
-  operation: ["VipsForeignLoadPng", "VipsForeignLoadJpeg", "VipsForeignLoadWebp", "VipsForeignLoadNsgif"]
-})
+const decoders: Readonly<Record<Format, string>> = {
+  png: "VipsForeignLoadPng",
+  jpeg: "VipsForeignLoadJpeg",
+  webp: "VipsForeignLoadWebp",
+  gif: "VipsForeignLoadNsgif",
+  tiff: "VipsForeignLoadTiff"
+}
 
-const formatOf = (mediaType: string): "png" | "jpeg" | "webp" | "gif" | null => {
+type Format = "png" | "jpeg" | "webp" | "gif" | "tiff"
+
+const formatOf = (mediaType: string): Format | null => {
   switch (mediaType) {
+    case "image/tiff":
+      return "tiff"
     case "image/png":
     case "image/apng":
       return "png"
@@ -45,22 +56,37 @@ const formatOf = (mediaType: string): "png" | "jpeg" | "webp" | "gif" | null => 
 const convert = async (job: Job): Promise<Answer> => {
   const format = formatOf(job.mediaType)
   if (format === null) return { outcome: "malformed", detail: "not an image that can be converted" }
+  sharp.unblock({ operation: [decoders[format]] })
   const options = { limitInputPixels: job.pixelsMax, failOn: "error", sequentialRead: true } as const
   const { height = 0, pages = 1, pageHeight = height, width = 0 } = await sharp(job.path, options).metadata()
   if (pages > job.framesMax || width * pageHeight * pages > job.pixelsMax) {
     return { outcome: "limits_exceeded", detail: `${width} x ${pageHeight} pixels in ${pages} frames` }
   }
-  const isAnimated = pages > 1
-  await encode(sharp(job.path, { ...options, animated: isAnimated }).autoOrient(), format).toFile(
-    join(job.folder, "original")
-  )
-  const side = job.thumbnailPixels
-  const small = sharp(job.path, options).autoOrient().resize(side, side, { fit: "inside", withoutEnlargement: true })
-  await small.webp({ quality: 80, effort: 2 }).toFile(join(job.folder, "thumbnail"))
+  const shrunk = (side: number, kind: "thumbnail" | "preview") =>
+    sharp(job.path, options)
+      .autoOrient()
+      .resize(side, side, { fit: "inside", withoutEnlargement: true })
+      .webp({ quality: 80, effort: 2 })
+      .toFile(join(job.folder, kind))
+  await shrunk(job.thumbnailPixels, "thumbnail")
+  if (job.previewPixels === undefined) return copy(job, sharp(job.path, { ...options, animated: pages > 1 }), format)
+  await shrunk(job.previewPixels, "preview")
   return { outcome: "converted", detail: "" }
 }
 
-const encode = (image: Sharp, format: "png" | "jpeg" | "webp" | "gif"): Sharp => {
+const copy = async (job: Job, image: Sharp, format: Format): Promise<Answer> => {
+  try {
+    await encode(image.autoOrient(), format).toFile(join(job.folder, "original"))
+    return { outcome: "converted", detail: "" }
+  } catch (error) {
+    // Pages of different sizes are common in faxes, and no damage.
+    const isUneven = format === "tiff" && error instanceof Error && /page|dimension|differ/i.test(error.message)
+    if (!isUneven) throw error
+    return { outcome: "converted", detail: "kept as uploaded: its pages differ in size" }
+  }
+}
+
+const encode = (image: Sharp, format: Format): Sharp => {
   switch (format) {
     case "png":
       return image.png({ compressionLevel: 6 })
@@ -70,6 +96,8 @@ const encode = (image: Sharp, format: "png" | "jpeg" | "webp" | "gif"): Sharp =>
       return image.webp({ quality: 90, effort: 2 })
     case "gif":
       return image.gif({ effort: 3 })
+    case "tiff":
+      return image.tiff({ compression: "deflate" })
   }
 }
 

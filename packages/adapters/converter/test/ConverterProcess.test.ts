@@ -1,11 +1,12 @@
 // What conversion promises: upright copies without metadata, the same for the same bytes, and bounds that a hostile image meets.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
 import { crc32, deflateSync } from "node:zlib"
 import { describe, expect, it } from "@effect/vitest"
 import { Health } from "@holdfast/resilience/Health"
+import { docx, pdf } from "@holdfast/testkit/hostile/Documents"
 import { Duration, Effect, Layer } from "effect"
 import sharp from "sharp"
 import { Converter } from "../src/Converter.ts"
@@ -42,6 +43,13 @@ const outputsOf = (conversion: Effect.Success<ReturnType<typeof convert>>) => {
   expect(conversion._tag).toBe("Converted")
   return conversion._tag === "Converted" ? conversion.outputs : []
 }
+
+const page = (background: string, side: number) =>
+  sharp({ create: { width: side, height: side, channels: 3, background } })
+    .png()
+    .toBuffer()
+
+const office = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 
 const child = (name: string) => fileURLToPath(new URL(`./children/${name}.ts`, import.meta.url))
 
@@ -86,6 +94,18 @@ describe("ConverterProcess", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("takes a path from where the process is", () =>
+    Effect.gen(function* () {
+      const folder = relative(process.cwd(), yield* temporaryFolder)
+      yield* Effect.promise(async () => writeFile(join(folder, "image"), await page("red", 8)))
+      const layer = ConverterProcess.layer({ folder }).pipe(Layer.provide(Health.layer))
+      const conversion = yield* Converter.use((converter) =>
+        converter.convert(join(folder, "image"), "image/png")
+      ).pipe(Effect.provide(layer))
+      expect(outputsOf(conversion)).toHaveLength(2)
+    }).pipe(Effect.scoped)
+  )
+
   it.live("makes the same of the same bytes", () =>
     Effect.gen(function* () {
       const bytes = yield* picture("jpeg")
@@ -93,9 +113,73 @@ describe("ConverterProcess", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("makes nothing of other types", () =>
+  it.live("makes nothing of other types, and says so", () =>
     Effect.gen(function* () {
-      expect(outputsOf(yield* convert(Buffer.from("%PDF-1.7"), "application/pdf"))).toEqual([])
+      const conversion = yield* convert(Buffer.from("RIFF"), "audio/wav")
+      expect(conversion).toMatchObject({ outputs: [], tool: { name: "none" }, detail: "nothing is made of audio/wav" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("makes a clean copy of every page of a TIFF", () =>
+    Effect.gen(function* () {
+      const pages = yield* Effect.promise(() => Promise.all(["red", "green"].map((color) => page(color, 20))))
+      const fax = yield* Effect.promise(() =>
+        sharp(pages, { join: { animated: true } })
+          .withExif({ IFD0: { Copyright: "a secret place" } })
+          .tiff()
+          .toBuffer()
+      )
+      const [original, thumbnail] = outputsOf(yield* convert(fax, "image/tiff"))
+      const copy = yield* Effect.promise(() => sharp(original?.bytes).metadata())
+      expect([copy.format, copy.pages, copy.exif]).toEqual(["tiff", 2, undefined])
+      expect(thumbnail).toMatchObject({ kind: "thumbnail", mediaType: "image/webp" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("draws the first page of a PDF, the same each time", () =>
+    Effect.gen(function* () {
+      const [preview, thumbnail, ...rest] = outputsOf(yield* convert(pdf(), "application/pdf"))
+      expect(rest).toEqual([])
+      expect([preview?.kind, thumbnail?.kind]).toEqual(["preview", "thumbnail"])
+      expect(yield* Effect.promise(() => sharp(preview?.bytes).metadata())).toMatchObject({
+        format: "webp",
+        width: 1024
+      })
+      expect(outputsOf(yield* convert(pdf(), "application/pdf"))).toEqual([preview, thumbnail])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("draws an office document through the office program", () =>
+    Effect.gen(function* () {
+      const soffice = fileURLToPath(new URL("./children/Office.sh", import.meta.url))
+      const conversion = yield* convert(docx(), office, { programs: { soffice } })
+      expect(conversion.tool.version).toContain("soffice")
+      expect(outputsOf(conversion).map(({ kind }) => kind)).toEqual(["preview", "thumbnail"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live.each([
+    [
+      "a PDF without its program",
+      pdf(),
+      "application/pdf",
+      { pdftoppm: null },
+      "pdftoppm (poppler-utils) is not installed"
+    ],
+    [
+      "an office document without its program",
+      docx(),
+      office,
+      { soffice: null },
+      "soffice (LibreOffice) is not installed"
+    ],
+    ["an office document that its program fails on", docx(), office, { soffice: "/bin/false" }, "made nothing of it"],
+    ["a PDF that cannot be drawn", Buffer.from("%PDF-1.7\n"), "application/pdf", {}, "cannot be drawn"]
+  ] as const)("releases %s without a preview, and says so", ([, bytes, mediaType, programs, detail]) =>
+    Effect.gen(function* () {
+      const conversion = yield* convert(bytes, mediaType, { programs })
+      expect(conversion).toMatchObject({ _tag: "Converted", outputs: [], detail: expect.stringContaining(detail) })
+      expect(conversion.tool.name).toMatch(/^none/)
     }).pipe(Effect.scoped)
   )
 

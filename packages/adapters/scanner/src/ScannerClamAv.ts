@@ -1,7 +1,8 @@
 // ClamAV through clamd's INSTREAM. One connection per scan, which this file owns: the `clamscan` package would read a whole file into
 // memory while clamd does not take it, and leaves its socket open when a scan is given up. Here the content waits until clamd has
 // taken what was sent, and the socket is destroyed whatever happens. A stopped clamd accepts a connection and never answers, so
-// every step lies within a deadline that grows with the size.
+// every step lies within a deadline that grows with the size. How clamd is set is found out by trying (see ClamAvSettings) and is part of the
+// tool's version.
 import { connect, type Socket } from "node:net"
 import { Readable } from "node:stream"
 import type { RejectionReason, Tool } from "@holdfast/contracts/attachment/Stages"
@@ -9,7 +10,8 @@ import { makeGuard } from "@holdfast/resilience/Guard"
 import { Scanner as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
 import NodeClam from "clamscan"
-import { Duration, Effect, Layer, Schema, Stream } from "effect"
+import { Clock, Duration, Effect, Layer, Schema, Stream } from "effect"
+import { type ClamAvSettings, deepProbe, describeSettings, encryptedProbe, missingSettings } from "./ClamAvSettings.ts"
 import { Scanner, type ScanRequest, type Verdict } from "./Scanner.ts"
 
 export interface ClamAvOptions {
@@ -31,6 +33,7 @@ interface Address {
 
 const makeScanner = Effect.fnUntraced(function* (options: ClamAvOptions) {
   const address = yield* parseAddress(options.url)
+  const currentTool = makeCurrentTool(address)
   const guard = yield* makeGuard({
     dependency: "scanner",
     deadline: Limits.toolDeadline,
@@ -43,10 +46,59 @@ const makeScanner = Effect.fnUntraced(function* (options: ClamAvOptions) {
   })
   return Scanner.of({
     scan: Effect.fn("Scanner.scan")((request) =>
-      guard.call(scan(address, request), { deadline: deadlineFor(request) })
+      guard.call(scan(currentTool, address, request), { deadline: deadlineFor(request) })
     ),
-    tool: guard.call(askVersion(address))
+    tool: guard.call(currentTool)
   })
+})
+
+/** What an operator should know of a clamd: who it is, and which lines its configuration lacks. */
+export const examine = Effect.fnUntraced(function* (options: ClamAvOptions) {
+  const address = yield* parseAddress(options.url)
+  const tool = yield* askVersion(address)
+  return { tool, missing: missingSettings(yield* trySettings(address)) }
+})
+
+interface Known {
+  readonly tool: Tool
+  readonly settings: ClamAvSettings
+  readonly atMs: number
+}
+
+/** The settings are tried again with every new version of program or signatures, and now and then: a clamd may be started anew with others. */
+const makeCurrentTool = (address: Address): Effect.Effect<Tool, Unavailable> => {
+  let known: Known | null = null
+  return Effect.gen(function* () {
+    const tool = yield* askVersion(address)
+    const nowMs = yield* Clock.currentTimeMillis
+    if (known !== null && isSame(known.tool, tool) && nowMs - known.atMs < settingsLifetimeMs) {
+      return named(tool, known.settings)
+    }
+    const settings = yield* trySettings(address)
+    const missing = missingSettings(settings)
+    const isNews = known === null || describeSettings(known.settings) !== describeSettings(settings)
+    if (isNews && missing.length > 0) {
+      yield* Effect.logWarning(`clamd passes content that it cannot look into; set ${missing.join(" and ")}`)
+    }
+    known = { tool, settings, atMs: nowMs }
+    return named(tool, settings)
+  })
+}
+
+const settingsLifetimeMs = Duration.toMillis(Limits.settingsLifetime)
+const isSame = (one: Tool, other: Tool): boolean =>
+  one.version === other.version && one.signatureVersion === other.signatureVersion
+const named = (tool: Tool, settings: ClamAvSettings): Tool => ({
+  ...tool,
+  version: `${tool.version} (${describeSettings(settings)})`
+})
+
+const trySettings = Effect.fnUntraced(function* (address: Address) {
+  const finds = (probe: Buffer) =>
+    Effect.flatMap(Effect.scoped(sendContent(address, Stream.make(probe))), (answer) =>
+      Effect.map(verdictOf({ name: "clamd", version: "any" }, answer), ({ _tag }) => _tag === "Bad")
+    )
+  return { alertEncrypted: yield* finds(encryptedProbe()), alertExceedsMax: yield* finds(deepProbe()) }
 })
 
 const parseAddress = (url: string): Effect.Effect<Address, ClamAvAddressNotValid> => {
@@ -63,9 +115,13 @@ const unavailable = (reason: UnavailableReason, detail: string): Unavailable =>
   new Unavailable({ dependency: "scanner", reason, retryAfterMs: 1_000, detail })
 
 /** The version is asked first: it names the signatures in force, and shows cheaply that clamd answers. */
-const scan = Effect.fnUntraced(function* (address: Address, request: ScanRequest) {
-  const tool = yield* askVersion(address)
-  const answer = yield* Effect.scoped(sendContent(address, request))
+const scan = Effect.fnUntraced(function* (
+  currentTool: Effect.Effect<Tool, Unavailable>,
+  address: Address,
+  request: ScanRequest
+) {
+  const tool = yield* currentTool
+  const answer = yield* Effect.scoped(sendContent(address, request.content))
   return yield* verdictOf(tool, answer)
 })
 
@@ -101,7 +157,7 @@ const askVersion = (address: Address): Effect.Effect<Tool, Unavailable> =>
 
 const toolOf = (answer: string): Tool => {
   const [engine = "", ...signatures] = answer.trim().split("/")
-  const version = engine.replace(/^ClamAV\s+/, "").slice(0, 100)
+  const version = engine.replace(/^ClamAV\s+/, "").slice(0, 40)
   const signatureVersion = signatures.join("/").slice(0, 100)
   return {
     name: "clamd",
@@ -118,11 +174,11 @@ const clientOn = (socket: Socket): NodeClam => {
   return client
 }
 
-const sendContent = Effect.fnUntraced(function* (address: Address, request: ScanRequest) {
+const sendContent = Effect.fnUntraced(function* (address: Address, content: ScanRequest["content"]) {
   const socket = yield* connection(address)
   const replies: Array<Buffer> = []
   socket.on("data", (chunk: Buffer) => replies.push(chunk))
-  const source = yield* paced(socket, request.content)
+  const source = yield* paced(socket, content)
   return yield* Effect.tryPromise({
     try: () => clientOn(socket).scanStream(source.readable),
     catch: () => undefined

@@ -1,73 +1,26 @@
 // The scanner of the embedded default: rules on content, no signatures. It refuses the industry's test string anywhere, programs and
-// scripts, office documents with macros, encrypted archives and documents, and a name that claims another type than the content has.
+// scripts, office documents with macros, and encrypted archives and documents.
 // It is not a virus scanner and says so in every verdict: its tool is "holdfast-policy". It reads the content once, in bounded memory.
 import type { RejectionReason, Tool } from "@holdfast/contracts/attachment/Stages"
 import { Scanner as Limits } from "@holdfast/resilience/Limits"
 import { ByteSize, Effect, Layer, Stream } from "effect"
+import { type Findings, look, nothingYet } from "./ContentRules.ts"
 import { Scanner, type ScanRequest, type Verdict } from "./Scanner.ts"
 
 /** Raised with every change of the rules, so that an outcome can be told from an older one. */
-const tool: Tool = { name: "holdfast-policy", version: "1" }
+const tool: Tool = { name: "holdfast-policy", version: "2" }
+
+const ends = { headBytes: 4096, tailBytes: ByteSize.toNumberUnsafe(Limits.tailBytes) }
 
 export const layer = Layer.succeed(Scanner, {
   scan: Effect.fn("Scanner.scan")((request: ScanRequest) =>
-    Effect.map(Stream.runFold(request.content, emptyFindings, look), (findings) => verdictOf(request, findings))
+    Effect.map(
+      Stream.runFold(request.content, () => nothingYet, look(ends)),
+      (findings) => verdictOf(request, findings)
+    )
   ),
   tool: Effect.succeed(tool)
 })
-
-// Kept reversed so that no scanner takes this file for the test string.
-const eicar = [..."*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"].reverse().join("")
-
-/** What is looked for anywhere in the content. */
-const anywhere = {
-  eicar: Buffer.from(eicar),
-  ooxmlMacros: Buffer.from("vbaProject.bin"),
-  oleMacros: Buffer.from("_VBA_PROJECT", "utf16le"),
-  pdfEncrypt: Buffer.from("/Encrypt")
-} as const
-type Needle = keyof typeof anywhere
-const overlapBytes = Math.max(...Object.values(anywhere).map((needle) => needle.length)) - 1
-const headBytes = 4096
-
-interface Findings {
-  readonly head: Buffer
-  /** The newest bytes: what may be the start of a needle, and the directory at an archive's end. */
-  readonly tail: Buffer
-  readonly found: ReadonlySet<Needle>
-  readonly encryptedEntry: boolean
-}
-
-const emptyFindings = (): Findings => ({
-  head: Buffer.alloc(0),
-  tail: Buffer.alloc(0),
-  found: new Set(),
-  encryptedEntry: false
-})
-
-const look = (before: Findings, chunk: Uint8Array): Findings => {
-  const window = Buffer.concat([before.tail.subarray(-overlapBytes), chunk])
-  const found = new Set(before.found)
-  for (const name of needles) if (!found.has(name) && window.includes(anywhere[name])) found.add(name)
-  return {
-    head: before.head.length < headBytes ? Buffer.concat([before.head, chunk]).subarray(0, headBytes) : before.head,
-    tail: Buffer.concat([before.tail, chunk]).subarray(-ByteSize.toNumberUnsafe(Limits.tailBytes)),
-    found,
-    encryptedEntry: before.encryptedEntry || hasEncryptedEntry(window)
-  }
-}
-
-const needles: ReadonlyArray<Needle> = ["eicar", "ooxmlMacros", "oleMacros", "pdfEncrypt"]
-
-const zipEntry = Buffer.from("PK\x03\x04", "latin1")
-
-/** A local file header whose general purpose flags have bit 0: encrypted (APPNOTE 4.4.4). */
-const hasEncryptedEntry = (window: Buffer): boolean => {
-  for (let at = window.indexOf(zipEntry); at >= 0 && at + 8 <= window.length; at = window.indexOf(zipEntry, at + 4)) {
-    if ((window.readUInt16LE(at + 6) & 1) === 1) return true
-  }
-  return false
-}
 
 type Rule = (request: ScanRequest, findings: Findings) => readonly [RejectionReason, string] | null
 
@@ -121,6 +74,7 @@ const encrypted: Rule = (_, findings) => {
   const isEncrypted =
     (isZip(findings) && findings.encryptedEntry) ||
     (isPdf(findings) && findings.found.has("pdfEncrypt")) ||
+    (isOle(findings) && findings.found.has("oleEncrypted")) ||
     (startsWith(head, 0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c) && tail.includes(aesCoder)) ||
     isEncryptedRar(head)
   return isEncrypted ? ["encrypted", "encrypted content cannot be looked into"] : null
@@ -133,23 +87,4 @@ const isEncryptedRar = (head: Buffer): boolean => {
   return head[6] === 0x01 && head[13] === 0x04
 }
 
-/** Extensions of types that people open without a second thought; anything else under such a name is a disguise. */
-const typeByExtension: ReadonlyMap<string, RegExp> = new Map([
-  ["png", /^image\/(png|apng)$/],
-  ["jpg", /^image\/jpeg$/],
-  ["jpeg", /^image\/jpeg$/],
-  ["gif", /^image\/gif$/],
-  ["webp", /^image\/webp$/],
-  ["pdf", /^application\/pdf$/],
-  ["txt", /^text\//]
-])
-
-const disguise: Rule = ({ mediaType, name }) => {
-  const extension = /\.([a-z0-9]+)$/i.exec(name)?.[1]?.toLowerCase()
-  const expected = extension === undefined ? undefined : typeByExtension.get(extension)
-  return expected === undefined || expected.test(mediaType)
-    ? null
-    : ["type_mismatch", `named .${extension} but the content is ${mediaType}`]
-}
-
-const rules: ReadonlyArray<Rule> = [testString, program, programName, macros, encrypted, disguise]
+const rules: ReadonlyArray<Rule> = [testString, program, programName, macros, encrypted]

@@ -28,6 +28,13 @@ layer(live, { excludeTestServices: true })("clamd", (it) => {
     })
   )
 
+  it.effect("is found to be set as it should", () =>
+    Effect.gen(function* () {
+      const url = yield* Config.String("HOLDFAST_TEST_CLAMD_URL")
+      expect((yield* ScannerClamAv.examine({ url })).missing).toEqual([])
+    })
+  )
+
   it.effect("takes a large file in bounded memory", () =>
     Effect.gen(function* () {
       const chunk = new Uint8Array(1 << 20)

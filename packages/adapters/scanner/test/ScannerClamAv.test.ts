@@ -4,19 +4,31 @@ import { describe, expect, it } from "@effect/vitest"
 import { Health } from "@holdfast/resilience/Health"
 import { Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { type ClamAvSettings, deepProbe, encryptedProbe } from "../src/ClamAvSettings.ts"
 import { Scanner } from "../src/Scanner.ts"
 import * as ScannerClamAv from "../src/ScannerClamAv.ts"
 import { scan } from "./ScannerContract.ts"
 
-/** Answers VERSION, takes a stream until its end mark, then says what it is told. */
-const answering = (verdict: string) => (socket: Socket) => {
-  let received = Buffer.alloc(0)
-  socket.on("data", (chunk) => {
-    received = Buffer.concat([received, chunk])
-    if (received.toString("latin1").startsWith("zVERSION\0")) return socket.end("ClamAV 1.4.6/27500/Mon Jan  5 2026\0")
-    if (received.subarray(-4).equals(Buffer.alloc(4))) socket.end(`${verdict}\0`)
-  })
-}
+const all = { alertEncrypted: true, alertExceedsMax: true }
+
+/** Answers VERSION and both probes as it is set, takes a stream until its end mark, then says what it is told. */
+const answering =
+  (verdict: string, settings: ClamAvSettings = all, isStalled = (_receivedBytes: number) => false) =>
+  (socket: Socket) => {
+    let received = Buffer.alloc(0)
+    const verdictOn = (content: Buffer): string => {
+      if (content.includes(encryptedProbe())) return settings.alertEncrypted ? "stream: Probe FOUND" : "stream: OK"
+      if (content.includes(deepProbe())) return settings.alertExceedsMax ? "stream: Probe FOUND" : "stream: OK"
+      return verdict
+    }
+    socket.on("data", (chunk) => {
+      received = Buffer.concat([received, chunk])
+      if (isStalled(received.length)) return socket.pause()
+      if (received.toString("latin1").startsWith("zVERSION\0"))
+        return socket.end("ClamAV 1.4.6/27500/Mon Jan  5 2026\0")
+      if (received.subarray(-4).equals(Buffer.alloc(4))) socket.end(`${verdictOn(received)}\0`)
+    })
+  }
 
 const listening = (play: (socket: Socket) => void) =>
   Effect.acquireRelease(
@@ -58,7 +70,8 @@ describe("ScannerClamAv", () => {
     ["INSTREAM size limit exceeded. ERROR", "limits_exceeded", "larger than the scanner accepts"]
   ] as const)("reads %s", ([answer, reason, detail]) =>
     Effect.gen(function* () {
-      const tool = { name: "clamd", version: "1.4.6", signatureVersion: "27500/Mon Jan  5 2026" }
+      const version = "1.4.6 (AlertEncrypted yes, AlertExceedsMax yes)"
+      const tool = { name: "clamd", version, signatureVersion: "27500/Mon Jan  5 2026" }
       expect(yield* asked(answering(answer))).toEqual({ _tag: "Bad", tool, reason, detail })
     })
   )
@@ -66,6 +79,45 @@ describe("ScannerClamAv", () => {
   it.effect("passes a clean file", () =>
     Effect.gen(function* () {
       expect(yield* asked(answering("stream: OK"))).toMatchObject({ _tag: "Clean" })
+    })
+  )
+
+  it.effect.each([
+    [{ alertEncrypted: false, alertExceedsMax: true }, "1.4.6 (AlertEncrypted no, AlertExceedsMax yes)"],
+    [{ alertEncrypted: true, alertExceedsMax: false }, "1.4.6 (AlertEncrypted yes, AlertExceedsMax no)"]
+  ] as const)("finds out that clamd is set to %o, and names it", ([settings, version]) =>
+    Effect.gen(function* () {
+      expect(yield* asked(answering("stream: OK", settings))).toMatchObject({ _tag: "Clean", tool: { version } })
+    })
+  )
+
+  it.effect("tries the settings once, and again when they may have changed", () =>
+    Effect.gen(function* () {
+      let probes = 0
+      const counting = (socket: Socket) => {
+        answering("stream: OK")(socket)
+        socket.once("data", (chunk) => {
+          if (chunk.toString("latin1").startsWith("zINSTREAM")) probes++
+        })
+      }
+      const { port } = yield* listening(counting)
+      yield* Effect.gen(function* () {
+        const { tool } = yield* Scanner
+        expect(yield* tool).toEqual(yield* tool)
+        expect(probes).toBe(2)
+        yield* TestClock.adjust("11 minutes")
+        yield* tool
+        expect(probes).toBe(4)
+      }).pipe(Effect.provide(layerOn(port)))
+    })
+  )
+
+  it.effect("tells an operator which lines a configuration lacks", () =>
+    Effect.gen(function* () {
+      const lax = { alertEncrypted: false, alertExceedsMax: false }
+      const { port } = yield* listening(answering("stream: OK", lax))
+      const examined = yield* ScannerClamAv.examine({ url: `tcp://127.0.0.1:${port}` })
+      expect(examined.missing).toEqual(["AlertEncrypted yes", "AlertExceedsMax yes"])
     })
   )
 
@@ -114,19 +166,18 @@ describe("ScannerClamAv", () => {
 
   it.effect("reads content no faster than clamd takes it", () =>
     Effect.gen(function* () {
-      const chunk = new Uint8Array(1 << 20)
+      const chunk = new Uint8Array(1 << 20).fill(1)
       let handedOn = 0
       const content = Stream.fromIterable(Array.from({ length: 200 }, () => chunk)).pipe(
         Stream.rechunk(1),
         Stream.tap(() => Effect.sync(() => handedOn++))
       )
       const streaming = Promise.withResolvers<void>()
-      const stalls = (socket: Socket) =>
-        socket.once("data", (first) => {
-          if (first.toString("latin1").startsWith("zVERSION")) return socket.end("ClamAV 1.4.6\0")
-          socket.pause()
-          streaming.resolve()
-        })
+      const stalls = answering("stream: OK", all, (receivedBytes) => {
+        if (receivedBytes < 100_000) return false
+        streaming.resolve()
+        return true
+      })
       const { port } = yield* listening(stalls)
       const request = { content, sizeBytes: 200 << 20, name: "x", mediaType: "application/octet-stream" }
       const fiber = yield* Effect.forkChild(

@@ -25,11 +25,17 @@ export const RegisterFile = defineCommand({
   path: "/v1/files"
 })
 
-/** What a stage found. A stage that could not run reports `failed`, which parks the file. */
+/**
+ * What a stage found. A stage that could not run reports `failed`, which parks the file; so does one whose finding is for a person to judge.
+ * `inspector` looked inside before the scanner did; `detail` says what was not made, and why.
+ */
 export const StageOutcome = Schema.TaggedUnion({
   Identified: { mediaType: MediaType },
-  Clean: {},
-  Converted: { derivatives: Schema.Array(Derivative).check(Schema.isMaxLength(8)) },
+  Clean: { inspector: Schema.optionalKey(Tool) },
+  Converted: {
+    derivatives: Schema.Array(Derivative).check(Schema.isMaxLength(8)),
+    detail: Schema.optionalKey(Line(500))
+  },
   Released: {},
   Rejected: { reason: RejectionReason, detail: Line(500) },
   Failed: { detail: Line(500) }

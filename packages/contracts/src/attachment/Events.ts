@@ -25,12 +25,20 @@ export const FileIdentified = Schema.TaggedStruct("FileIdentified", {
 })
 export type FileIdentified = typeof FileIdentified.Type
 
-export const FileScanned = Schema.TaggedStruct("FileScanned", { fileId: FileId, tool: Tool, durationMs })
+/** `inspector` looked inside before the scanner did; events before there was one do not name it. */
+export const FileScanned = Schema.TaggedStruct("FileScanned", {
+  fileId: FileId,
+  tool: Tool,
+  inspector: Schema.optionalKey(Tool),
+  durationMs
+})
 export type FileScanned = typeof FileScanned.Type
 
+/** `detail` says what was not made, and why. */
 export const FileConverted = Schema.TaggedStruct("FileConverted", {
   fileId: FileId,
   derivatives: Schema.Array(Derivative).check(Schema.isMaxLength(8)),
+  detail: Schema.optionalKey(Line(500)),
   tool: Tool,
   durationMs
 })
@@ -39,7 +47,10 @@ export type FileConverted = typeof FileConverted.Type
 /** `content` is what a download gives: the uploaded bytes, or the re-encoded image that replaced them. */
 export const FileReleased = Schema.TaggedStruct("FileReleased", {
   fileId: FileId,
-  content: Schema.Struct({ sha256: Sha256, sizeBytes: Schema.Natural, mediaType: MediaType })
+  content: Schema.Struct({ sha256: Sha256, sizeBytes: Schema.Natural, mediaType: MediaType }),
+  /** Absent in the oldest events. */
+  tool: Schema.optionalKey(Tool),
+  durationMs: Schema.optionalKey(Schema.Natural)
 })
 export type FileReleased = typeof FileReleased.Type
 
@@ -53,7 +64,14 @@ export const FileRejected = Schema.TaggedStruct("FileRejected", {
 })
 export type FileRejected = typeof FileRejected.Type
 
-export const FileParked = Schema.TaggedStruct("FileParked", { fileId: FileId, stage: FileStage, detail: Line(500) })
+export const FileParked = Schema.TaggedStruct("FileParked", {
+  fileId: FileId,
+  stage: FileStage,
+  detail: Line(500),
+  /** Absent in the oldest events. */
+  tool: Schema.optionalKey(Tool),
+  durationMs: Schema.optionalKey(Schema.Natural)
+})
 export type FileParked = typeof FileParked.Type
 
 /** Sent through the pipeline again, from the stage that had failed. */

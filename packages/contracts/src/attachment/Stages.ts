@@ -30,9 +30,12 @@ export const Tool = Schema.Struct({
 })
 export type Tool = typeof Tool.Type
 
-/** Something made from the original. `original` is the re-encoded image that stands in for the uploaded bytes. */
+/**
+ * Something made from the original. `original` is the re-encoded image that stands in for the uploaded bytes, `preview` a picture of a
+ * document's first page.
+ */
 export const Derivative = Schema.Struct({
-  kind: Schema.Literals(["original", "thumbnail"]),
+  kind: Schema.Literals(["original", "thumbnail", "preview"]),
   sha256: Sha256,
   sizeBytes: Schema.Natural,
   mediaType: MediaType

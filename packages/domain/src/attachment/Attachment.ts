@@ -90,21 +90,21 @@ const stageEvent = (state: Attachment, command: RecordFileStage, outcome: StageO
     case "Rejected":
       return FileRejected.make({ fileId, stage, reason: outcome.reason, detail: outcome.detail, tool, durationMs })
     case "Failed":
-      return FileParked.make({ fileId, stage, detail: outcome.detail })
+      return FileParked.make({ fileId, stage, detail: outcome.detail, tool, durationMs })
     case "Identified":
       return stage === "identify"
         ? FileIdentified.make({ fileId, mediaType: outcome.mediaType, tool, durationMs })
         : null
     case "Clean":
-      return stage === "scan" ? FileScanned.make({ fileId, tool, durationMs }) : null
+      return stage === "scan" ? FileScanned.make({ fileId, ...factsOf(outcome), tool, durationMs }) : null
     case "Converted":
-      return stage === "convert"
-        ? FileConverted.make({ fileId, derivatives: outcome.derivatives, tool, durationMs })
-        : null
+      return stage === "convert" ? FileConverted.make({ fileId, ...factsOf(outcome), tool, durationMs }) : null
     case "Released":
-      return stage === "release" ? FileReleased.make({ fileId, content: contentOf(state) }) : null
+      return stage === "release" ? FileReleased.make({ fileId, content: contentOf(state), tool, durationMs }) : null
   }
 }
+
+const factsOf = <A extends { readonly _tag: string }>({ _tag, ...facts }: A): Omit<A, "_tag"> => facts
 
 /** What a download gives: the re-encoded image where there is one, else the uploaded bytes. */
 export const contentOf = (state: Attachment): FileReleased["content"] => {

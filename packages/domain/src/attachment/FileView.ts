@@ -1,7 +1,7 @@
 // The view of a file as a pure fold, under the same law as a ticket's.
 
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
-import type { FileStage } from "@holdfast/contracts/attachment/Stages"
+import type { FileStage, Tool } from "@holdfast/contracts/attachment/Stages"
 import type { FileView, StageRecord } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { stateBefore } from "./Attachment.ts"
@@ -25,13 +25,13 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
   const { event } = envelope
   if (event._tag === "FileReceived") return received(envelope, event)
   if (view === null) return null
-  const passed = (stage: FileStage, ran: Pick<StageRecord, "tool" | "durationMs">): FileView["timeline"] =>
-    record(view, envelope, { stage, outcome: "passed", detail: null, tool: ran.tool, durationMs: ran.durationMs })
+  const passed = (stage: FileStage, ran: Ran): FileView["timeline"] =>
+    record(view, envelope, { stage, outcome: "passed", detail: ran.detail ?? null, ...by(ran) })
   switch (event._tag) {
     case "FileIdentified":
       return { ...view, state: "identified", mediaType: event.mediaType, timeline: passed("identify", event) }
     case "FileScanned":
-      return { ...view, state: "scanned", timeline: passed("scan", event) }
+      return { ...view, state: "scanned", timeline: passed("scan", { ...event, detail: lookedInto(event.inspector) }) }
     case "FileConverted":
       return { ...view, state: "converted", derivatives: event.derivatives, timeline: passed("convert", event) }
     case "FileReleased":
@@ -39,7 +39,7 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
         ...view,
         state: "released",
         content: event.content,
-        timeline: passed("release", { tool: null, durationMs: null })
+        timeline: passed("release", event)
       }
     case "FileRejected":
     case "FileParked":
@@ -50,11 +50,17 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
   }
 }
 
+const lookedInto = (inspector: Tool | undefined): string | null =>
+  inspector === undefined ? null : `looked into by ${inspector.name} ${inspector.version}`
+
+/** The oldest events do not say who ran, or for how long. */
+type Ran = Partial<Pick<StageRecord, "tool" | "durationMs" | "detail">>
+const by = ({ durationMs, tool }: Ran) => ({ tool: tool ?? null, durationMs: durationMs ?? null })
+
 type Stopped = Extract<FileEvent, { readonly _tag: "FileRejected" | "FileParked" | "FileRetried" }>
 
 const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView => {
   const { stage } = event
-  const untimed = { stage, tool: null, durationMs: null }
   switch (event._tag) {
     case "FileRejected": {
       const { detail, durationMs, reason, tool } = event
@@ -62,11 +68,11 @@ const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView =
       return { ...view, state: "rejected", rejection: { reason, detail }, timeline }
     }
     case "FileParked": {
-      const timeline = record(view, envelope, { ...untimed, outcome: "parked", detail: event.detail })
+      const timeline = record(view, envelope, { stage, outcome: "parked", detail: event.detail, ...by(event) })
       return { ...view, state: "parked", timeline }
     }
     case "FileRetried": {
-      const timeline = record(view, envelope, { ...untimed, outcome: "retried", detail: null })
+      const timeline = record(view, envelope, { stage, outcome: "retried", detail: null, ...by({}) })
       return { ...view, state: stateBefore[stage], timeline }
     }
   }

@@ -44,10 +44,10 @@ const smaller: Derivative = {
 }
 const converted = (...derivatives: ReadonlyArray<Derivative>) =>
   FileConverted.make({ fileId, derivatives, tool, durationMs })
-const released = (content: FileReleased["content"]) => FileReleased.make({ fileId, content })
+const released = (content: FileReleased["content"]) => FileReleased.make({ fileId, content, tool, durationMs })
 const rejected = (stage: FileStage) =>
   FileRejected.make({ fileId, stage, reason: "malware", detail: "found", tool, durationMs })
-const parked = (stage: FileStage) => FileParked.make({ fileId, stage, detail: "it crashed" })
+const parked = (stage: FileStage) => FileParked.make({ fileId, stage, detail: "it crashed", tool, durationMs })
 const retried = (stage: FileStage) => FileRetried.make({ fileId, stage })
 
 const outcomes: { readonly [S in FileStage]: StageOutcome } = {

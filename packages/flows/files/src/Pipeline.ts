@@ -18,6 +18,7 @@ import type { DecisionContext } from "@holdfast/domain/Decider"
 import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { Pipeline as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
+import type { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released } from "@holdfast/storage/BlobStore"
 import { ByteSize, Cause, Clock, Effect, Exit, Fiber, FiberMap, Option, Result, Schedule, Semaphore } from "effect"
@@ -32,9 +33,11 @@ import * as Scan from "./steps/Scan.ts"
 export interface PipelineOptions {
   /** Private copies for the converter. */
   readonly workFolder: string
+  /** What becomes of encrypted and over-limit content, and of archives that nobody here opens; rejected unless told. */
+  readonly opaque?: Scan.OpaquePolicy
 }
 
-export type PipelineServices = EventLog | CommandBus | Quarantine | Released | Scanner | Converter
+export type PipelineServices = EventLog | CommandBus | Quarantine | Released | Inspector | Scanner | Converter
 
 /** The consumer of the group `files`; its stages run for as long as the scope is open. */
 export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOptions) {
@@ -223,7 +226,7 @@ const runStage = (
     case "identify":
       return Identify.run(file)
     case "scan":
-      return Scan.run(file)
+      return Scan.run(file, options.opaque ?? "reject")
     case "convert":
       return Convert.run(file, options.workFolder)
     case "release":

@@ -6,6 +6,8 @@ import { Converter } from "@holdfast/converter/Converter"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Scanner, type Verdict } from "@holdfast/scanner/Scanner"
 import { Quarantine, Released } from "@holdfast/storage/BlobStore"
+import { zip } from "@holdfast/testkit/hostile/Archives"
+import { pdf } from "@holdfast/testkit/hostile/Documents"
 import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { fold, makeConsumer } from "../src/Pipeline.ts"
@@ -179,14 +181,57 @@ describe("the pipeline", () => {
     }).pipe(Effect.provide(servicesOf(world)))
   })
 
-  it.live(
-    "ends the same whatever step a crash happens at",
-    () =>
+  it.live.each([
+    ["an archive that is encrypted", encrypted, { name: "holdfast-inspect" }],
+    ["content that only the scanner finds encrypted", Buffer.from("%FDF-/Encrypt"), { name: "test" }]
+  ] as const)("holds %s for a person to judge, when that is the policy", ([, bytes, { name }]) => {
+    const world = new World(0, "hold")
+    const tool = { name: "test", version: "1" }
+    const verdict = { _tag: "Bad", tool, reason: "encrypted", detail: "Heuristics.Encrypted" } as const
+    const scanner = Layer.succeed(Scanner, { scan: () => Effect.succeed(verdict), tool: Effect.succeed(tool) })
+    return Effect.gen(function* () {
+      yield* receive(world, bytes)
+      yield* world.run
+      expect(last(world)).toMatchObject({
+        ...{ _tag: "FileParked", stage: "scan", tool: { name: expect.stringContaining(name) } },
+        detail: expect.stringContaining("held for a person to judge")
+      })
+    }).pipe(Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.live("rejects malware whatever the policy for what cannot be looked into", () => {
+    const world = new World(0, "hold")
+    return Effect.gen(function* () {
+      yield* receive(world, eicar)
+      yield* world.run
+      expect(last(world)).toMatchObject({ _tag: "FileRejected", reason: "malware" })
+    }).pipe(Effect.provide(servicesOf(world)))
+  })
+
+  it.live("names every tool in every outcome", () =>
+    Effect.gen(function* () {
+      const { world } = yield* through(pdf(), { name: "a.pdf", type: "application/pdf" })
+      const [, ...outcomes] = world.history.envelopes.map(({ event }) => event)
+      expect(outcomes).toMatchObject([
+        { _tag: "FileIdentified", tool: { name: "file-type", version: expect.stringContaining("rules") } },
+        { _tag: "FileScanned", inspector: { name: expect.stringContaining("inspect") }, tool: { version: "2" } },
+        { _tag: "FileConverted", tool: { version: expect.stringContaining("pdftoppm") } },
+        { _tag: "FileReleased", tool: { name: "holdfast" } }
+      ])
+    })
+  )
+
+  it.live.each([
+    ["text", Buffer.from("bytes")],
+    ["what has something inside", zip([{ name: "a.txt", content: Buffer.from("bytes") }])]
+  ] as const)(
+    "ends the same whatever step a crash happens at: %s",
+    ([, bytes]) =>
       Effect.gen(function* () {
         for (let crashAt = 1; ; crashAt++) {
           const world = new World(crashAt)
           const ended = yield* Effect.gen(function* () {
-            yield* receive(world, Buffer.from("bytes"))
+            yield* receive(world, bytes)
             const first = yield* world.run
             yield* world.restart
             yield* world.run
@@ -200,4 +245,5 @@ describe("the pipeline", () => {
   )
 })
 
+const encrypted = zip([{ name: "a", content: Buffer.from("a secret of some length"), isEncrypted: true }])
 const noConverter = Layer.mock(Converter)({})

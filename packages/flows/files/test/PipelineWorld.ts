@@ -11,6 +11,8 @@ import type { Converter } from "@holdfast/converter/Converter"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Health } from "@holdfast/resilience/Health"
+import type { Inspector } from "@holdfast/scanner/Inspector"
+import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
 import { type BlobStore, Quarantine, Released } from "@holdfast/storage/BlobStore"
@@ -19,6 +21,7 @@ import { History, uuid } from "@holdfast/testkit/History"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { makeConsumer } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
+import type { OpaquePolicy } from "../src/steps/Scan.ts"
 
 export class World {
   readonly history = new History()
@@ -27,8 +30,10 @@ export class World {
   #steps = 0
   #isRunning = false
   #crashAt: number
-  constructor(crashAt = 0) {
+  readonly #opaque: OpaquePolicy
+  constructor(crashAt = 0, opaque: OpaquePolicy = "reject") {
     this.#crashAt = crashAt
+    this.#opaque = opaque
   }
 
   get steps(): number {
@@ -67,7 +72,7 @@ export class World {
   readonly run = Effect.suspend(() => {
     this.#isRunning = true
     const delivered = Effect.gen({ self: this }, function* () {
-      const consumer = yield* makeConsumer({ workFolder: yield* workFolder })
+      const consumer = yield* makeConsumer({ workFolder: yield* workFolder, opaque: this.#opaque })
       for (let index = 0; index < this.history.envelopes.length; index++) {
         const envelope = this.history.envelopes[index]
         if (envelope !== undefined) yield* consumer.handle(envelope)
@@ -104,12 +109,18 @@ const watched = (store: BlobStore, world: World): BlobStore => ({
   remove: (sha256) => store.remove(sha256)
 })
 
-const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
+export const inspectorIn = (folder?: string) =>
+  InspectorProcess.layer(folder === undefined ? {} : { folder }).pipe(Layer.provide(Health.layer))
+export const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
   ScannerEmbedded.layer,
   ConverterProcess.layer().pipe(Layer.provide(Health.layer))
 )
 
-export const servicesOf = (world: World, given: Layer.Layer<Scanner | Converter, unknown> = tools) =>
+export const servicesOf = (
+  world: World,
+  given: Layer.Layer<Scanner | Converter, unknown> = tools,
+  inspector: Layer.Layer<Inspector> = inspectorIn()
+) =>
   Layer.unwrap(
     Effect.gen(function* () {
       const folder = yield* workFolder
@@ -124,6 +135,7 @@ export const servicesOf = (world: World, given: Layer.Layer<Scanner | Converter,
         Layer.succeed(Released, watched(Context.get(disks, Released), world)),
         Layer.succeed(CommandBus, world.bus),
         world.log,
+        inspector,
         given
       )
     })

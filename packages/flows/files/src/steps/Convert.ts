@@ -1,12 +1,12 @@
-// The third stage: an image is replaced by a clean copy and gets a thumbnail; anything else passes as it is. What was made stays in the
-// quarantine until the file is released.
+// The third stage: an image is replaced by a clean copy and gets a thumbnail, a document gets a picture of its first page; anything else passes
+// as it is. What was made stays in the quarantine until the file is released.
 import { createHash, randomUUID } from "node:crypto"
 import { mkdir, open, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import type { Derivative } from "@holdfast/contracts/attachment/Stages"
 import { Sha256 } from "@holdfast/contracts/Ids"
-import { type Converted, Converter } from "@holdfast/converter/Converter"
+import { type Converted, Converter, conversionOf } from "@holdfast/converter/Converter"
 import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Quarantine } from "@holdfast/storage/BlobStore"
@@ -17,7 +17,7 @@ import { mediaTypeOf } from "./Scan.ts"
 /** @param folder where the converter's private copies lie for as long as they are needed */
 export const run = Effect.fn("Pipeline.convert")(function* ({ attachment }: FileInHand, folder: string) {
   const mediaType = mediaTypeOf(attachment)
-  if (!mediaType.startsWith("image/")) return nothingToDo
+  if (conversionOf(mediaType) === "none") return nothingMadeOf(mediaType)
   const converter = yield* Converter
   const conversion = yield* Effect.scoped(
     Effect.flatMap(privateCopy(attachment.sha256, folder), (path) => converter.convert(path, mediaType))
@@ -27,13 +27,18 @@ export const run = Effect.fn("Pipeline.convert")(function* ({ attachment }: File
     return { outcome: StageOutcome.cases.Rejected.make({ reason, detail }), tool } satisfies StageResult
   }
   const derivatives = yield* Effect.forEach(conversion.outputs, keep)
-  const result: StageResult = { outcome: StageOutcome.cases.Converted.make({ derivatives }), tool: conversion.tool }
+  const facts = conversion.detail === undefined ? { derivatives } : { derivatives, detail: conversion.detail }
+  const result: StageResult = { outcome: StageOutcome.cases.Converted.make(facts), tool: conversion.tool }
   return result
 })
 
-const nothingToDo: StageResult = {
-  outcome: StageOutcome.cases.Converted.make({ derivatives: [] }),
-  tool: { name: "none", version: "1" }
+/** A scalable picture can hold programs and fetch from elsewhere: it is never drawn here, and only ever given as an attachment. */
+const nothingMadeOf = (mediaType: string): StageResult => {
+  const detail = mediaType === "image/svg+xml" ? { detail: "not drawn: given as an attachment only" } : {}
+  return {
+    outcome: StageOutcome.cases.Converted.make({ derivatives: [], ...detail }),
+    tool: { name: "none", version: "1" }
+  }
 }
 
 const privateCopy = Effect.fnUntraced(function* (sha256: Sha256, folder: string) {

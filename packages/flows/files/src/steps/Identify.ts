@@ -1,38 +1,54 @@
-// The first stage: what the content is, from its first bytes, and whether that is what was declared.
+// The first stage: what the content is, from its first and last bytes, and whether that is what was declared and what the name promises.
 import { readFileSync } from "node:fs"
 import { StageOutcome } from "@holdfast/contracts/attachment/Commands"
-import { Pipeline } from "@holdfast/resilience/Limits"
-import { Quarantine } from "@holdfast/storage/BlobStore"
-import { ByteSize, Effect, Result, Stream } from "effect"
+import { Converter, Inspection, Pipeline } from "@holdfast/resilience/Limits"
+import { pixelsOf } from "@holdfast/scanner/PictureSize"
+import { ByteSize, Effect, Result } from "effect"
 import { fileTypeFromBuffer } from "file-type"
-import { identify, isUtf8Text } from "../MediaTypes.ts"
+import { declaredFor, identify, nameContradicts } from "../MediaTypes.ts"
+import { alsoIs } from "../Polyglots.ts"
 import type { FileInHand, StageResult } from "../Stage.ts"
+import { textKindOf } from "../TextKinds.ts"
+import { readEnds } from "./Ends.ts"
 
 const packageOf = (name: string): string => {
   const described: unknown = JSON.parse(readFileSync(new URL("../package.json", import.meta.resolve(name)), "utf8"))
   const hasVersion = typeof described === "object" && described !== null && "version" in described
   return hasVersion ? String(described.version) : "unknown"
 }
-const tool = { name: "file-type", version: packageOf("file-type") }
+/** Raised with every change of our own rules. */
+const rules = "2"
+const tool = { name: "file-type", version: `${packageOf("file-type")} rules ${rules}` }
 
-export const run = Effect.fn("Pipeline.identify")(function* ({ attachment }: FileInHand) {
+export const run = Effect.fn("Pipeline.identify")(function* ({ attachment, name }: FileInHand) {
   if (attachment.sizeBytes === 0) return rejected("empty", "the file has no content")
-  const head = yield* readHead(attachment)
+  const { head, tail } = yield* readEnds(attachment, endBytes)
   const found = yield* Effect.promise(() => fileTypeFromBuffer(head).catch(() => undefined))
-  const evidence = { detected: found?.mime ?? null, isText: isUtf8Text(head) }
-  return Result.match(identify(attachment.declaredType, evidence), {
+  const detected = found?.mime ?? null
+  const pixels = pixelsOf(head) ?? 0
+  if (pixels > Converter.pixelsMax) return rejected("limits_exceeded", `a picture of ${pixels} pixels`)
+  const other = alsoIs(detected, head, tail)
+  if (other !== null) return rejected("type_mismatch", other)
+  const evidence = { detected, text: textKindOf(head, head.length === attachment.sizeBytes) }
+  return Result.match(identify(declaredFor(name, attachment.declaredType), evidence), {
     onFailure: (detail) => rejected("type_mismatch", detail),
-    onSuccess: (mediaType): StageResult => ({ outcome: StageOutcome.cases.Identified.make({ mediaType }), tool })
+    onSuccess: (mediaType) => identified(name, mediaType)
   })
 })
 
-const rejected = (reason: "empty" | "type_mismatch", detail: string): StageResult => ({
+const endBytes = {
+  head: ByteSize.toNumberUnsafe(Pipeline.headBytes),
+  tail: ByteSize.toNumberUnsafe(Inspection.tailBytes)
+}
+
+const identified = (name: string, mediaType: string): StageResult => {
+  const contradiction = nameContradicts(name, mediaType)
+  return contradiction === null
+    ? { outcome: StageOutcome.cases.Identified.make({ mediaType }), tool }
+    : rejected("type_mismatch", contradiction)
+}
+
+const rejected = (reason: "empty" | "type_mismatch" | "limits_exceeded", detail: string): StageResult => ({
   outcome: StageOutcome.cases.Rejected.make({ reason, detail }),
   tool
-})
-
-const readHead = Effect.fnUntraced(function* ({ sha256, sizeBytes }: FileInHand["attachment"]) {
-  const quarantine = yield* Quarantine
-  const end = Math.min(sizeBytes, ByteSize.toNumberUnsafe(Pipeline.headBytes)) - 1
-  return Buffer.concat(yield* Stream.runCollect(quarantine.read(sha256, { start: 0, end })))
 })

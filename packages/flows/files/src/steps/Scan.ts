@@ -1,14 +1,23 @@
-// The second stage: the scanner reads the whole content from the quarantine, whose hash is checked on the way.
+// The second stage: first the inspector looks into what has something inside, then the scanner reads the whole content from the quarantine,
+// whose hash is checked on the way. What cannot be looked into follows the desk's policy, whatever the scanner would say of it.
 import { StageOutcome } from "@holdfast/contracts/attachment/Commands"
+import type { RejectionReason, Tool } from "@holdfast/contracts/attachment/Stages"
+import { Inspection as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner, type Verdict } from "@holdfast/scanner/Scanner"
 import { Quarantine } from "@holdfast/storage/BlobStore"
-import { Effect, Stream } from "effect"
+import { ByteSize, Effect, Stream } from "effect"
 import { type FileInHand, StageImpossible, type StageResult } from "../Stage.ts"
+import { readEnds } from "./Ends.ts"
 
-export const run = Effect.fn("Pipeline.scan")(function* ({ attachment, name }: FileInHand) {
+/** What becomes of a file that cannot be looked into: rejected, or parked until a person has judged it. */
+export type OpaquePolicy = "reject" | "hold"
+
+export const run = Effect.fn("Pipeline.scan")(function* ({ attachment, name }: FileInHand, policy: OpaquePolicy) {
   const quarantine = yield* Quarantine
   const scanner = yield* Scanner
+  const inspector = yield* Inspector
   // The scanner's port knows content that cannot be read just now; content that is gone or damaged ends the scan and is told here.
   let lost: StageImpossible | null = null
   const content = Stream.catch(quarantine.read(attachment.sha256), (error) => {
@@ -17,9 +26,17 @@ export const run = Effect.fn("Pipeline.scan")(function* ({ attachment, name }: F
     return Stream.fail(unreadable)
   })
   const request = { content, name, sizeBytes: attachment.sizeBytes, mediaType: mediaTypeOf(attachment) }
+  const ends = yield* readEnds(attachment, endBytes)
+  const inspection = yield* Effect.mapError(inspector.inspect({ content, ...ends }), (error) => lost ?? error)
+  if (inspection._tag !== "Passed") return refused(inspection, inspection._tag === "Opaque" ? policy : "reject")
   const verdict = yield* Effect.mapError(scanner.scan(request), (error) => lost ?? error)
-  return resultOf(verdict)
+  return resultOf(verdict, inspection.tool, policy)
 })
+
+const endBytes = {
+  head: ByteSize.toNumberUnsafe(Limits.headBytes),
+  tail: ByteSize.toNumberUnsafe(Limits.tailBytes)
+}
 
 const unreadable = new Unavailable({
   dependency: "storage",
@@ -30,10 +47,23 @@ const unreadable = new Unavailable({
 
 export const mediaTypeOf = ({ declaredType, mediaType }: FileInHand["attachment"]): string => mediaType ?? declaredType
 
-const resultOf = (verdict: Verdict): StageResult =>
-  verdict._tag === "Clean"
-    ? { outcome: StageOutcome.cases.Clean.make({}), tool: verdict.tool }
-    : {
-        outcome: StageOutcome.cases.Rejected.make({ reason: verdict.reason, detail: verdict.detail }),
-        tool: verdict.tool
-      }
+interface Refused {
+  readonly tool: Tool
+  readonly reason: RejectionReason
+  readonly detail: string
+}
+
+const refused = ({ detail, reason, tool }: Refused, policy: OpaquePolicy): StageResult => ({
+  outcome:
+    policy === "hold"
+      ? StageOutcome.cases.Failed.make({ detail: `held for a person to judge: ${detail}` })
+      : StageOutcome.cases.Rejected.make({ reason, detail }),
+  tool
+})
+
+const resultOf = (verdict: Verdict, inspector: Tool, policy: OpaquePolicy): StageResult => {
+  if (verdict._tag === "Clean") return { outcome: StageOutcome.cases.Clean.make({ inspector }), tool: verdict.tool }
+  // The scanner could not look into it either.
+  const isOpaque = verdict.reason === "encrypted" || verdict.reason === "limits_exceeded"
+  return refused(verdict, isOpaque ? policy : "reject")
+}
