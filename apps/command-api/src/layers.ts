@@ -41,7 +41,9 @@ const http = Layer.unwrap(
 )
 
 const grpc = Layer.unwrap(
-  Effect.map(Settings, ({ grpcPort, host }) => GrpcServer.layer({ host, port: grpcPort, fd: inheritedSocket("grpc") }))
+  Effect.map(Settings, ({ grpcPort, host }) =>
+    GrpcServer.layer({ host, port: grpcPort, fd: inheritedSocket("grpc")[0] })
+  )
 ).pipe(
   Layer.catchTag("GrpcCannotListen", ({ message, port }) =>
     Layer.effectDiscard(

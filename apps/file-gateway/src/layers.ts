@@ -34,6 +34,7 @@ export const layer = Layer.unwrap(
       portVariable: "HOLDFAST_FILE_PORT",
       receiveDeadline: null,
       allowedOrigins,
+      connectionsMax: Files.socketsMax,
       prepare
     })
     const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
@@ -59,7 +60,6 @@ const services = (dataDir: string, freeBytesMin: number) => {
 
 /** An upload may take hours, but not a minute without a byte. */
 const prepare = (server: Server): void => {
-  server.maxConnections = Files.socketsMax
   server.setTimeout(Duration.toMillis(Files.idleDeadline))
   server.prependListener("request", (request, response) => {
     if (request.method !== "OPTIONS" || request.url?.startsWith("/files") !== true) return

@@ -3,28 +3,30 @@
 // then they are ended, and what is under way has its own deadline. A client that sends into a connection in the very moment in which it
 // is ended sees it closed without an answer: HTTP has no way around that, so the grace makes it as good as never.
 import type { Server, ServerResponse } from "node:http"
-import { Server as NetServer } from "node:net"
 import { Http } from "@holdfast/resilience/Limits"
 import { type Duration, Effect, Schedule } from "effect"
+import type { Connections } from "./Connections.ts"
 
 export interface HttpDrain {
-  server: Server | undefined
+  /** Undefined before there is a server. */
+  readonly connections: () => Connections | undefined
   /** Before the server listens. */
-  readonly watch: (server: Server) => void
+  readonly watch: (server: Server, connections: Connections) => void
   readonly run: (grace: Duration.Duration) => Effect.Effect<void>
 }
 
 export const makeDrain = (): HttpDrain => {
   const underWay = new Set<ServerResponse>()
   let phase: "open" | "grace" | "ending" = "open"
+  let watched: { readonly server: Server; readonly connections: Connections } | undefined
   const endIdle = (server: Server) => {
     // Node ends idle connections only at the moment of closing: one that was busy then would hold the stop until its client goes.
     if (!server.listening && phase !== "grace") setImmediate(() => server.closeIdleConnections())
   }
-  const drain: HttpDrain = {
-    server: undefined,
-    watch: (server) => {
-      drain.server = server
+  return {
+    connections: () => watched?.connections,
+    watch: (server, connections) => {
+      watched = { server, connections }
       server.on("request", (_request, response) => {
         if (phase !== "open") askForAnother(response)
         underWay.add(response)
@@ -36,13 +38,16 @@ export const makeDrain = (): HttpDrain => {
     },
     run: (grace) =>
       Effect.suspend(() => {
-        const { server } = drain
-        if (server === undefined || !server.listening) return Effect.void
+        if (!watched?.server.listening) return Effect.void
+        const { connections, server } = watched
         phase = "grace"
-        stopAccepting(server)
+        connections.stopAccepting()
         underWay.forEach(askForAnother)
         return Effect.gen(function* () {
-          yield* within(grace, noneConnected(server))
+          yield* within(
+            grace,
+            Effect.sync(() => connections.count() === 0)
+          )
           phase = "ending"
           server.closeIdleConnections()
           yield* within(
@@ -52,20 +57,11 @@ export const makeDrain = (): HttpDrain => {
         })
       })
   }
-  return drain
 }
-
-/** `server.close` of HTTP would end the idle connections as well. */
-const stopAccepting = (server: Server): void => void NetServer.prototype.close.call(server)
 
 const askForAnother = (response: ServerResponse): void => {
   if (!response.headersSent) response.setHeader("connection", "close")
 }
-
-const noneConnected = (server: Server) =>
-  Effect.callback<boolean>((resume) => {
-    server.getConnections((_error, count) => resume(Effect.succeed(count === 0)))
-  })
 
 const within = (limit: Duration.Duration, holds: Effect.Effect<boolean>) =>
   holds.pipe(

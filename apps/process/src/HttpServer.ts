@@ -4,7 +4,6 @@
 // MUST: `MaxBodySize` has no default, so it is set here and nowhere else.
 import { randomUUID } from "node:crypto"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import { createServer as createListener } from "node:net"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { CorrelationId } from "@holdfast/contracts/Ids"
 import { Commands, Http } from "@holdfast/resilience/Limits"
@@ -19,6 +18,7 @@ import {
   type HttpServerResponse
 } from "effect/http"
 import { NetAddress } from "effect/net"
+import { watchConnections } from "./Connections.ts"
 import { type HttpDrain, makeDrain } from "./HttpDrain.ts"
 import { Lifecycle } from "./Lifecycle.ts"
 import { inheritedSocket, placeOf } from "./Sockets.ts"
@@ -35,6 +35,8 @@ export interface ServeOptions {
   readonly receiveDeadline?: Duration.Duration | null
   /** Origins of web pages that may call; none by default. */
   readonly allowedOrigins?: ReadonlyArray<string>
+  /** Open at once; `Http.connectionsMax` unless told. */
+  readonly connectionsMax?: number
   /** Sees the server before it listens: a gateway takes WebSocket upgrades here. */
   readonly prepare?: (server: Server) => void
 }
@@ -65,7 +67,7 @@ const makeLateServer = (options: ServeOptions, drain: HttpDrain) => {
       const context = yield* Effect.context<Scope.Scope>()
       listenAndServe = listening(options, drain).pipe(
         Effect.flatMap((real) => real.serve(app, (handled) => withCors(options)(observed(handled)))),
-        Effect.andThen(listenPrivately(drain)),
+        Effect.andThen(listenMore(drain)),
         Effect.asVoid,
         Effect.provideContext(context)
       )
@@ -87,16 +89,12 @@ const listening = (options: ServeOptions, drain: HttpDrain) =>
     websocket: { maxPayload: ByteSize.toNumberUnsafe(options.bodyBytesMax ?? Commands.requestBytesMax) }
   }).pipe(Effect.mapError((error) => cannotListen(options, error)))
 
-/** The address of this copy alone, where it is asked how it is: the same server by another door, which stays open to the end. */
-const listenPrivately = (drain: HttpDrain) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const fd = inheritedSocket("health")
-      if (fd === undefined) return undefined
-      return createListener((socket) => drain.server?.emit("connection", socket)).listen({ fd })
-    }),
-    (listener) => Effect.sync(() => listener?.close())
-  )
+/** The same server by other doors: its socket again, and the address of this copy alone, where it is asked how it is. */
+const listenMore = ({ connections }: HttpDrain) =>
+  Effect.suspend(() => {
+    for (const fd of inheritedSocket("http").slice(1)) connections()?.listenAlso(fd)
+    return Effect.forEach(inheritedSocket("health"), (fd) => connections()?.listenApart(fd) ?? Effect.void)
+  })
 
 const nodeServer = (options: ServeOptions, drain: HttpDrain): Server => {
   const server = createServer({
@@ -107,9 +105,8 @@ const nodeServer = (options: ServeOptions, drain: HttpDrain): Server => {
     ),
     keepAliveTimeout: Duration.toMillis(Http.keepAlive)
   })
-  server.maxConnections = Http.connectionsMax
   server.on("request", prepareAnswer)
-  drain.watch(server)
+  drain.watch(server, watchConnections(server, options.connectionsMax ?? Http.connectionsMax))
   options.prepare?.(server)
   return server
 }

@@ -43,6 +43,7 @@ export const layer = Layer.unwrap(
       host,
       port: realtimePort,
       portVariable: "HOLDFAST_REALTIME_PORT",
+      connectionsMax: Realtime.socketsMax,
       prepare: upgrades.prepare
     })
     return Layer.effectDiscard(Effect.map(Gateway.Gateway, upgrades.serve)).pipe(
@@ -58,7 +59,6 @@ const makeUpgrades = () => {
   let handle = (_request: IncomingMessage, socket: Duplex, _head: Buffer): void => refuseUpgrade(socket, 503)
   return {
     prepare: (server: Server): void => {
-      server.maxConnections = Realtime.socketsMax
       takeUpgrades(server, (request, socket, head) => handle(request, socket, head))
     },
     serve: (gateway: Gateway.Gateway["Service"]): void => {

@@ -766,6 +766,8 @@ export const Http = {
   keepAlive: Duration.seconds(75),
   /** Sockets per process: bounds memory under a flood; the proxy in front pools its own. */
   connectionsMax: 4096,
+  /** Connections taken in one turn of the event loop, which lasts some 20 ms at the machine's limit. Listeners. */
+  acceptsPerTurn: 16,
   /** Requests under way finish within this when a process stops; the whole process has 20 s. */
   stopDeadline: Duration.seconds(10),
   /** A copy that leaves keeps idle connections open this long, so that a request which is on its way is still answered. */

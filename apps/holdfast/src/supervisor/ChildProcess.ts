@@ -7,7 +7,7 @@ import { get } from "node:http"
 import { endsWithParent } from "@holdfast/database/embedded/EndsWithParent"
 import { signalTree } from "@holdfast/database/embedded/ProcessTree"
 import { socketsVariable } from "@holdfast/process/Sockets"
-import { Supervisor } from "@holdfast/resilience/Limits"
+import { Http, Supervisor } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Option, Schema } from "effect"
 import { refuse } from "../Refusal.ts"
 import type { Plan, Running } from "./Keeper.ts"
@@ -49,7 +49,7 @@ const launch = async (options: ChildOptions): Promise<RunningChild> => {
   const log = openSync(options.logFile, "a", 0o600)
   const own = openPrivateSocket()
   try {
-    const sockets = [{ name: "health", fd: own.fd }, ...options.sockets]
+    const sockets = [{ name: "health", fd: own.fd }, ...options.sockets.flatMap(asOftenAsAccepted)]
     const [file, ...args] = endsWithParent("KILL", [
       process.execPath,
       "--import",
@@ -74,6 +74,10 @@ const launch = async (options: ChildOptions): Promise<RunningChild> => {
     closeSync(log)
   }
 }
+
+/** Each descriptor that the copy listens on takes one connection in a turn of its event loop. */
+const asOftenAsAccepted = (socket: Inherited): ReadonlyArray<Inherited> =>
+  Array.from({ length: socket.name === "http" ? Http.acceptsPerTurn : 1 }, () => socket)
 
 /** After the standard three and the pipe that `ParentWatch.ts` reads. */
 const firstSocketFd = 4
