@@ -35,6 +35,8 @@ export const drillDesk = Effect.gen(function* () {
     Effect.promise(() =>
       startDesk("servers", {
         environment: {
+          // Spans of every request for a collector in this process would be most of its load.
+          HOLDFAST_OTLP_URL: undefined,
           HOLDFAST_DATABASE_URL: databaseUrl,
           HOLDFAST_RABBITMQ_URL: addressOf(stack, "HOLDFAST_TEST_RABBITMQ_URL"),
           HOLDFAST_REDIS_URL: addressOf(stack, "HOLDFAST_TEST_REDIS_URL"),

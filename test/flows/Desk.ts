@@ -29,8 +29,8 @@ export interface ReceivedSpan {
 }
 
 export interface DeskOptions {
-  /** Merged last into the environment of `holdfast up`. A data folder named here outlives the desk. */
-  readonly environment?: Readonly<Record<string, string>>
+  /** Merged last into the environment of `holdfast up`; undefined takes away. A data folder named here outlives the desk. */
+  readonly environment?: Readonly<Record<string, string | undefined>>
   /** After `holdfast up --json`. */
   readonly arguments?: ReadonlyArray<string>
 }
@@ -148,7 +148,7 @@ const required = (name: string): string => {
 
 /** For each server that the test did not name: a database of its own; the broker and the cache emptied of what an earlier desk left. */
 const realServers = async (
-  named: Readonly<Record<string, string>>,
+  named: Readonly<Record<string, string | undefined>>,
   scope: Scope.Scope
 ): Promise<NodeJS.ProcessEnv> => ({
   HOLDFAST_DATABASE_URL: named.HOLDFAST_DATABASE_URL ?? (await ownDatabase(scope)),
