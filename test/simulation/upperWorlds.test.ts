@@ -1,0 +1,4 @@
+// Half of the worlds; the other half beside it.
+import { holdsInWorlds } from "./Worlds.ts"
+
+holdsInWorlds("upper")
