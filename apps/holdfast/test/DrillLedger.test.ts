@@ -49,6 +49,15 @@ describe("the ledger of a drill", () => {
     })
   )
 
+  it.effect("takes nothing once it is closed, however much is still told", () =>
+    Effect.gen(function* () {
+      const folder = join(root, "closed")
+      const ledger = yield* Effect.scoped(makeLedger(folder))
+      for (let count = 0; count < 10_000; count++) ledger.command(command("late", "done"))
+      assert.deepStrictEqual(yield* Effect.promise(() => allOf(readLedger(folder).commands())), [])
+    })
+  )
+
   it.effect("leaves out the line at which the drill was cut off", () =>
     Effect.gen(function* () {
       const folder = join(root, "cut")

@@ -165,9 +165,11 @@ interface GrowingFile {
   close(): void
 }
 
+/** An answer that comes when a drill was broken off, after the close, is nobody's any more. */
 const growingFile = (path: string): GrowingFile => {
   const fd = openSync(path, "a", 0o600)
   let waiting = ""
+  let isOpen = true
   const flush = () => {
     if (waiting === "") return
     writeSync(fd, waiting)
@@ -175,12 +177,14 @@ const growingFile = (path: string): GrowingFile => {
   }
   return {
     line: (text) => {
+      if (!isOpen) return
       waiting += `${text}\n`
       if (waiting.length >= DrillLoad.ledgerChunkLength) flush()
     },
     flush,
     close: () => {
       flush()
+      isOpen = false
       closeSync(fd)
     }
   }
