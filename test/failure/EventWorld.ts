@@ -2,7 +2,7 @@
 // that notes what it handled, and a reader of the change feed that goes on from its last position after each loss.
 
 import { assert } from "@effect/vitest"
-import { Broker } from "@holdfast/broker/Broker"
+import { atPresent, Broker } from "@holdfast/broker/Broker"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
 import { runConsumer } from "@holdfast/broker/Consumer"
 import type { Envelope } from "@holdfast/contracts/Envelope"
@@ -88,8 +88,9 @@ const readChanges = (shown: Array<Envelope>) =>
   Effect.suspend(() => {
     const last: Position | undefined = shown.at(-1)?.position
     return Broker.use((broker) =>
-      Stream.runForEach(broker.changes(Option.fromNullishOr(last)), (envelope) =>
-        Effect.sync(() => shown.push(envelope))
+      broker.changes(Option.fromNullishOr(last)).pipe(
+        Stream.filter((change) => change !== atPresent),
+        Stream.runForEach((envelope) => Effect.sync(() => shown.push(envelope)))
       )
     )
   })

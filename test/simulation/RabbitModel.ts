@@ -1,7 +1,7 @@
 // RabbitMQ as a model in memory: per consumer group some queues with one active consumer each, and one stream for the gateways. What is
 // confirmed outlives everything. Deliveries of one queue keep their order and those of different queues overtake each other; what was not
 // acknowledged when its channel ends goes back to its place.
-import { type ConsumerGroup, ConsumerGroup as Groups } from "@holdfast/broker/Broker"
+import { atPresent, type Change, type ConsumerGroup, ConsumerGroup as Groups } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Consumer as Limits } from "@holdfast/resilience/Limits"
 import type { SimulatedProcess } from "./SimulatedProcess.ts"
@@ -33,8 +33,10 @@ interface Partition {
 
 export interface Reader {
   readonly process: SimulatedProcess
-  readonly take: (envelopes: ReadonlyArray<Envelope>) => void
+  readonly take: (changes: ReadonlyArray<Change>) => void
   next: number
+  /** Has not been given everything that was there when it began. */
+  isAhead: boolean
   lastAtMs: number
 }
 
@@ -119,6 +121,7 @@ export class RabbitModel {
 
   read(reader: Reader): void {
     reader.next = this.#forgotten
+    reader.isAhead = true
     this.readers.add(reader)
     this.#feed(reader)
   }
@@ -147,9 +150,11 @@ export class RabbitModel {
   }
 
   #feed(reader: Reader): void {
-    if (this.#server.mode !== "up" || reader.next >= this.stream.length) return
-    const batch = this.stream.slice(Math.max(reader.next, this.#forgotten))
+    if (this.#server.mode !== "up" || (reader.next >= this.stream.length && !reader.isAhead)) return
+    const held = this.stream.slice(Math.max(reader.next, this.#forgotten))
+    const batch: ReadonlyArray<Change> = reader.isAhead ? [...held, atPresent] : held
     reader.next = this.stream.length
+    reader.isAhead = false
     const { world } = this.#server
     reader.lastAtMs = Math.max(reader.lastAtMs, world.nowMs + this.#server.latencyMs())
     reader.process.after(reader.lastAtMs - world.nowMs, () => {

@@ -1,5 +1,5 @@
 // The broker adapter's service on the simulated RabbitMQ.
-import type { Broker, ConsumerGroup, Delivery } from "@holdfast/broker/Broker"
+import { atPresent, type Broker, type Change, type ConsumerGroup, type Delivery } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import { Broker as Limits } from "@holdfast/resilience/Limits"
@@ -142,10 +142,14 @@ const changes = Effect.fnUntraced(function* (
   broker: Guarded,
   after: Option.Option<Position>
 ) {
-  const arrived = yield* Queue.unbounded<Envelope, Unavailable>()
+  const arrived = yield* Queue.unbounded<Change, Unavailable>()
   let last = Option.getOrNull(after)
-  const take = (envelopes: ReadonlyArray<Envelope>) => {
-    for (const envelope of envelopes) {
+  const take = (changes: ReadonlyArray<Change>) => {
+    for (const envelope of changes) {
+      if (envelope === atPresent) {
+        Queue.offerUnsafe(arrived, atPresent)
+        continue
+      }
       if (last !== null && envelope.position <= last) continue
       if (last !== null && envelope.position > last + 1) {
         process.world.coverage.hit("change feed refused at a gap")
@@ -156,7 +160,7 @@ const changes = Effect.fnUntraced(function* (
       Queue.offerUnsafe(arrived, envelope)
     }
   }
-  const reader: Reader = { process, take, next: 0, lastAtMs: 0 }
+  const reader: Reader = { process, take, next: 0, isAhead: true, lastAtMs: 0 }
   let isOpen = true
   yield* connected(
     process,

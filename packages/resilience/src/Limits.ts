@@ -184,6 +184,8 @@ export const Broker = {
   changesPrefetchMax: 500,
   /** A stream queue hands out whole chunks and so more than the prefetch, by up to one chunk. Events. */
   changesChunkMax: 8192,
+  /** A queue of the change feed that says nothing for so long when it is asked for its last event has none. */
+  changesEmptyDelay: Duration.seconds(2),
   /** How far back the change feed goes; gateways keep 15 minutes of it in memory. */
   changesAgeMax: Duration.hours(4),
   /** The same without RabbitMQ, where the log itself is read. Events. */
@@ -605,9 +607,6 @@ export const Realtime = {
   /** Nothing heard for two pings and a slow line. */
   silenceMax: Duration.seconds(40),
   sweepInterval: Duration.seconds(1),
-  /** Silence after which a load that gave events has reached the present; and one that gave none. */
-  loadQuietDelay: Duration.millis(250),
-  loadEmptyDelay: Duration.seconds(2),
   reconnectDelayMin: Duration.millis(100),
   /** The breaker in front of the broker makes an attempt cheap. */
   reconnectDelayMax: Duration.seconds(2),

@@ -24,6 +24,10 @@ export interface Delivery {
 /** The change feed goes on with the events of another event log: the database was replaced or restored, and positions begin anew. */
 export class AnotherLog extends Data.TaggedError("AnotherLog")<{ readonly message: string }> {}
 
+/** Stands once in each reading of the change feed: everything that was there when the reading began has been handed out before it. */
+export const atPresent = "at present"
+export type Change = Envelope | typeof atPresent
+
 export class Broker extends Context.Service<
   Broker,
   {
@@ -31,7 +35,7 @@ export class Broker extends Context.Service<
     publish(envelopes: Array.NonEmptyReadonlyArray<Envelope>): Effect.Effect<void, Unavailable>
     /** At least once; the events of one stream in version order, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
     consume(group: ConsumerGroup): Stream.Stream<Delivery, Unavailable>
-    /** Every event after `after` (none: the whole retained window), then live, each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
-    changes(after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable | AnotherLog>
+    /** Every event after `after` (none: the whole retained window), `atPresent`, then live; each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
+    changes(after: Option.Option<Position>): Stream.Stream<Change, Unavailable | AnotherLog>
   }
 >()("@holdfast/broker/Broker") {}

@@ -1,14 +1,13 @@
 // The broker without a server of its own: the event log in PostgreSQL is what is published, and each group reads it by a cursor. One
 // process at a time holds a group, by a leader's lock; when it goes, the next one goes on from the cursor. The cursor moves over
 // acknowledged events without a gap, so what was not acknowledged comes again.
-import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Position } from "@holdfast/contracts/Ids"
 import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Consumer as ConsumerLimits, Broker as Limits, Relay } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Cause, Effect, Layer, Option, Queue, Stream } from "effect"
-import { Broker, type ConsumerGroup, type Delivery } from "./Broker.ts"
+import { atPresent, Broker, type Change, type ConsumerGroup, type Delivery } from "./Broker.ts"
 import { type Flight, makeFlight } from "./Flight.ts"
 
 type Log = EventLog["Service"]
@@ -104,19 +103,21 @@ const wakeupsOf = Effect.fnUntraced(function* (log: Log) {
   return woken
 })
 
-const changes = (log: Log, after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable> =>
+const changes = (log: Log, after: Option.Option<Position>): Stream.Stream<Change, Unavailable> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const woken = yield* wakeupsOf(log)
       let last = Option.isSome(after) ? after.value : yield* windowStart(log)
-      const next = Effect.gen(function* () {
-        let read = yield* log.readAfter(last, Relay.batchEventsMax)
-        while (read.length === 0) {
-          yield* Queue.take(woken)
-          read = yield* log.readAfter(last, Relay.batchEventsMax)
-        }
+      let isAhead = true
+      const next: Effect.Effect<ReadonlyArray<Change>, Unavailable> = Effect.gen(function* () {
+        const read = yield* log.readAfter(last, Relay.batchEventsMax)
         last = read[read.length - 1]?.position ?? last
-        return read
+        if (read.length > 0) return read
+        if (!isAhead) yield* Queue.take(woken)
+        // The log has no more: that is the present.
+        const isFirst = isAhead
+        isAhead = false
+        return isFirst ? [atPresent] : []
       })
       return Stream.flattenIterable(Stream.fromEffectRepeat(next))
     })

@@ -1,5 +1,6 @@
 // The change feed from RabbitMQ's stream queue: every event once, positions ascending without a gap, from any position that the queue still
-// has. A gap is told once; whoever then asks for the whole window gets what lies behind it.
+// has. A gap is told once; whoever then asks for the whole window gets what lies behind it. Where its end is, the queue is asked before it is
+// read: a server that is slow, or that stops in the middle, is silent like one that has told everything.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import { deadline } from "@holdfast/resilience/Deadline"
@@ -7,7 +8,7 @@ import { Broker as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Array, Effect, Option, Queue, Result, Stream } from "effect"
 import type { AsyncMessage, Channel } from "rabbitmq-client"
-import { AnotherLog } from "./Broker.ts"
+import { AnotherLog, atPresent, type Change } from "./Broker.ts"
 import type { Rabbit } from "./RabbitMqConnection.ts"
 import { guardedStream, openConsumer } from "./RabbitMqConsume.ts"
 import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
@@ -31,18 +32,16 @@ interface Known {
 
 export const makeChanges = (rabbit: Rabbit) => {
   const known: Known = { seen: null, begins: null, log: null }
-  return (after: Option.Option<Position>): Stream.Stream<Envelope, Unavailable | AnotherLog> =>
+  return (after: Option.Option<Position>): Stream.Stream<Change, Unavailable | AnotherLog> =>
     guardedStream(
       rabbit,
       Effect.gen(function* () {
         yield* rabbit.declared
-        const arriving = yield* openConsumer<AsyncMessage>(rabbit, Limits.changesPrefetchMax + Limits.changesChunkMax)
-        const { arrived, channel, offer } = arriving
-        yield* promise(() => channel.basicQos({ prefetchCount: Limits.changesPrefetchMax }))
         const start = startOf(known, after)
-        const from = { "x-stream-offset": start?.offset ?? "first" }
-        yield* promise(() => channel.basicConsume({ queue: rabbit.topology.changes, arguments: from }, offer))
+        const end = yield* Effect.scoped(findEnd(rabbit, start))
+        const { arrived, channel } = yield* readFrom(rabbit, start?.offset ?? "first")
         const next = makeGapless(rabbit.read, after, known)
+        const marked = makeMark(end)
         const take = Effect.tap(Queue.takeAll(arrived), (messages) => acknowledgeAll(channel, messages))
         let first = start
         const read = Effect.suspend(() => {
@@ -50,11 +49,52 @@ export const makeChanges = (rabbit: Rabbit) => {
           first = null
           return place === null ? take : takeAt(rabbit.read, take, place, known)
         })
-        return Stream.flattenIterable(
-          Stream.fromEffectRepeat(Effect.flatMap(read, (messages) => Effect.fromResult(next(messages))))
+        const changes = Stream.flattenIterable(
+          Stream.fromEffectRepeat(
+            Effect.flatMap(read, (messages) =>
+              Effect.fromResult(Result.map(next(messages), (fresh) => marked(messages, fresh)))
+            )
+          )
         )
+        return end === null ? Stream.concat(Stream.make(atPresent), changes) : changes
       })
     )
+}
+
+const readFrom = Effect.fnUntraced(function* (rabbit: Rabbit, from: number | "first" | "last") {
+  const arriving = yield* openConsumer<AsyncMessage>(rabbit, Limits.changesPrefetchMax + Limits.changesChunkMax)
+  const { channel, offer } = arriving
+  yield* promise(() => channel.basicQos({ prefetchCount: Limits.changesPrefetchMax }))
+  const place = { "x-stream-offset": from }
+  yield* promise(() => channel.basicConsume({ queue: rabbit.topology.changes, arguments: place }, offer))
+  return arriving
+})
+
+/**
+ * An offset in the queue's last chunk, which is as good as its end: what a chunk holds was published in one moment and comes at once. Null where
+ * the queue is empty: it gives nothing, and the server answers on the same channel. Its count of messages was found to lag by seconds.
+ */
+const findEnd = Effect.fnUntraced(function* (rabbit: Rabbit, start: Place | null) {
+  const { arrived, channel } = yield* readFrom(rabbit, "last")
+  const first = Queue.take(arrived)
+  const newest = yield* Effect.timeoutOption(first, Limits.changesEmptyDelay)
+  if (Option.isSome(newest)) return offsetOf(newest.value)
+  yield* promise(() => channel.queueDeclare({ queue: rabbit.topology.changes, passive: true }))
+  const late = yield* Queue.poll(arrived)
+  if (Option.isSome(late)) return offsetOf(late.value)
+  if (start === null) return null
+  return yield* unavailable("refused", "the change feed is empty where it was read before")
+})
+
+/** The mark stands behind the first messages that reach the end; where there is no end, it stood before all of them. */
+const makeMark = (end: number | null) => {
+  let isAhead = end !== null
+  return (messages: Messages, fresh: ReadonlyArray<Envelope>): ReadonlyArray<Change> => {
+    const isReached = isAhead && messages.some((message) => (offsetOf(message) ?? -1) >= (end ?? 0))
+    if (!isReached) return fresh
+    isAhead = false
+    return [...fresh, atPresent]
+  }
 }
 
 const startOf = ({ begins, seen }: Known, after: Option.Option<Position>): Place | null =>

@@ -8,7 +8,7 @@ import { EventLog, LogId } from "@holdfast/database/EventLog"
 import { Health } from "@holdfast/resilience/Health"
 import { sequence } from "@holdfast/testkit/Envelopes"
 import { Config, Effect, Layer, Option, Stream } from "effect"
-import { Broker } from "../src/Broker.ts"
+import { atPresent, Broker } from "../src/Broker.ts"
 import * as BrokerRabbitMq from "../src/BrokerRabbitMq.ts"
 import { brokerOn, ownPrefix } from "./RabbitMqForTests.ts"
 
@@ -59,6 +59,7 @@ it.live("the events of a former log are passed over, and the change feed begins 
       const shown: Array<string> = []
       const follow = (after: Option.Option<Position>, count: number) =>
         broker.changes(after).pipe(
+          Stream.filter((change) => change !== atPresent),
           Stream.take(count),
           Stream.runForEach((envelope) => Effect.sync(() => shown.push(label(envelope))))
         )

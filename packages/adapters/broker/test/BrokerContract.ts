@@ -7,7 +7,7 @@ import { Position, StreamId } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { envelopeOf, label } from "@holdfast/testkit/Envelopes"
 import { Context, Deferred, Duration, Effect, Fiber, type Layer, Option, Stream } from "effect"
-import { Broker, type ConsumerGroup, type Delivery } from "../src/Broker.ts"
+import { atPresent, Broker, type Change, type ConsumerGroup, type Delivery } from "../src/Broker.ts"
 
 /** Brings events to the broker as the relay does: they stand in the log, with positions, before they are published. */
 export class Publishing extends Context.Service<
@@ -45,9 +45,10 @@ const makeStreams = Effect.gen(function* () {
         isMine(delivery.envelope) ? Effect.succeed(true) : Effect.as(delivery.ack, false)
       )
     )
-  const changes = (after: Option.Option<Position>) =>
+  const marked = (after: Option.Option<Position>) =>
     Stream.unwrap(Effect.map(Broker, (broker) => broker.changes(after)))
-  return { publish, consume, changes, isMine }
+  const changes = (after: Option.Option<Position>) => Stream.filter(marked(after), (change) => change !== atPresent)
+  return { publish, consume, changes, marked, isMine }
 })
 
 const labels = (all: ReadonlyArray<Delivery | Envelope>) =>
@@ -189,6 +190,41 @@ export const contract = <E>(name: string, brokerAndPublishing: Layer.Layer<Broke
         )
         assert.deepStrictEqual(labels(resumed), ["a2", "b2"])
       })
+    )
+
+    it.effect(
+      "changes says once where the present is: behind everything that was there before, and nothing that was not",
+      () =>
+        Effect.gen(function* () {
+          const { isMine, marked, publish } = yield* makeStreams
+          const mark = (change: Change) => (change === atPresent ? "present" : isMine(change) ? label(change) : null)
+          const told = (after: Option.Option<Position>) =>
+            marked(after).pipe(
+              Stream.map(mark),
+              Stream.filter((one) => one !== null)
+            )
+          const before = yield* publish("abab")
+          const past = yield* told(Option.none()).pipe(
+            Stream.takeUntil((one) => one === "present"),
+            Stream.runCollect
+          )
+          assert.deepStrictEqual(past, ["a1", "b1", "a2", "b2", "present"])
+          const reached = yield* Deferred.make<void>()
+          const going = yield* told(Option.fromNullishOr(before[2]?.position)).pipe(
+            Stream.tap((one) => (one === "present" ? Deferred.succeed(reached, undefined) : Effect.void)),
+            Stream.take(4),
+            Stream.runCollect,
+            Effect.forkScoped
+          )
+          yield* Deferred.await(reached)
+          yield* publish("cc")
+          assert.deepStrictEqual(yield* Fiber.join(going), ["b2", "present", "c1", "c2"])
+          const none = yield* marked(Option.some(Position.make((before[3]?.position ?? 0) + 2))).pipe(
+            Stream.take(1),
+            Stream.runCollect
+          )
+          assert.deepStrictEqual(none, [atPresent])
+        })
     )
 
     it.effect(

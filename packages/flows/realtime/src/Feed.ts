@@ -1,11 +1,11 @@
 // The feed of events into the hub: loads the window, follows the broker, and goes on from the last position when the broker was away.
-// It never ends and never gives up; while the broker is lost it says so, and nobody is disconnected for it.
-import { type AnotherLog, Broker } from "@holdfast/broker/Broker"
-import type { Envelope } from "@holdfast/contracts/Envelope"
+// It never ends and never gives up; while the broker is lost it says so, and nobody is disconnected for it. It counts as live from where the
+// broker says that the present is: who took silence for it would send clients back that are ahead of a window half loaded.
+import { type AnotherLog, atPresent, Broker, type Change } from "@holdfast/broker/Broker"
 import type { Position } from "@holdfast/contracts/Ids"
 import { Realtime } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Clock, DateTime, Duration, Effect, Exit, Option, Random, Stream } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Random, Stream } from "effect"
 import type { FeedState, Hub } from "./Hub.ts"
 
 /** What clients are told of the feed. */
@@ -40,15 +40,6 @@ export const makeFeed = Effect.fnUntraced(function* (hub: Hub) {
   return feed
 })
 
-/** One reading of the feed, from its start until it breaks. */
-interface Reading {
-  readonly startedMs: number
-  lastMs: number
-  count: number
-  /** When the newest event happened. */
-  newestMs: number
-}
-
 export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents) {
   const broker = yield* Broker
   let failures = 0
@@ -64,12 +55,12 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
   const readOnce = Effect.gen(function* () {
     // A broker that no longer holds what comes next refuses; then its whole window is read again, and a gap shows itself.
     const after = isRefused ? Option.none() : Option.fromNullOr(hub.window.head)
-    const startedMs = yield* Clock.currentTimeMillis
-    const reading: Reading = { startedMs, lastMs: startedMs, count: 0, newestMs: 0 }
-    const follow = broker.changes(after).pipe(Stream.runForEachArray((batch) => take(hub, reading, batch)))
-    const exit = yield* Effect.exit(
-      Effect.raceFirst(follow, Effect.andThen(present(reading), Effect.andThen(setState("live"), Effect.never)))
-    )
+    const take = (changes: ReadonlyArray<Change>) =>
+      Effect.suspend(() => {
+        for (const change of changes) if (change !== atPresent) hub.append(change)
+        return changes.includes(atPresent) ? setState("live") : Effect.void
+      })
+    const exit = yield* Effect.exit(Stream.runForEachArray(broker.changes(after), take))
     if (isOfAnotherLog(exit)) hub.forget()
     isRefused = refusedBy(exit)
     yield* setState("stale")
@@ -82,33 +73,6 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
     )
   )
 })
-
-const take = (hub: Hub, reading: Reading, batch: ReadonlyArray<Envelope>) =>
-  Effect.map(Clock.currentTimeMillis, (nowMs) => {
-    for (const envelope of batch) {
-      hub.append(envelope)
-      reading.newestMs = DateTime.toEpochMillis(envelope.occurredAt)
-    }
-    reading.count += batch.length
-    reading.lastMs = nowMs
-  })
-
-/** Waits until the reading has reached the present. The broker does not say so; silence, or an event from after the start, does. */
-const present = (reading: Reading) =>
-  Effect.gen(function* () {
-    for (;;) {
-      const nowMs = yield* Clock.currentTimeMillis
-      if (isPresent(reading, nowMs)) return
-      yield* Effect.sleep(presentPoll)
-    }
-  })
-
-const presentPoll = Duration.millis(25)
-const quietMs = Duration.toMillis(Realtime.loadQuietDelay)
-const emptyMs = Duration.toMillis(Realtime.loadEmptyDelay)
-
-const isPresent = ({ count, lastMs, newestMs, startedMs }: Reading, nowMs: number): boolean =>
-  count === 0 ? nowMs - startedMs >= emptyMs : newestMs >= startedMs || nowMs - lastMs >= quietMs
 
 type FeedExit = Exit.Exit<unknown, Unavailable | AnotherLog>
 

@@ -1,6 +1,6 @@
 // A broker in memory for tests: a log that tests append to, and the power to lose it, to hold it away, to forget its
 // beginning and to put another log in its place.
-import { AnotherLog, Broker } from "@holdfast/broker/Broker"
+import { AnotherLog, atPresent, Broker, type Change } from "@holdfast/broker/Broker"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { Position } from "@holdfast/contracts/Ids"
 import { Unavailable, type UnavailableReason } from "@holdfast/resilience/Unavailable"
@@ -11,10 +11,12 @@ const unavailable = (reason: UnavailableReason) =>
 
 export class BrokerDouble {
   readonly log: Array<Envelope> = []
-  readonly #readers = new Set<Queue.Queue<Envelope, Unavailable | AnotherLog>>()
+  readonly #readers = new Set<Queue.Queue<Change, Unavailable | AnotherLog>>()
   /** Events before this position are no longer held. */
   retainedFrom = 1
   isAway = false
+  /** Readers get no further than this. */
+  stallsAt = Number.POSITIVE_INFINITY
   /** How often somebody began to read. */
   reads = 0
 
@@ -54,11 +56,12 @@ export class BrokerDouble {
     return Effect.gen({ self: this }, function* () {
       this.reads++
       if (this.isAway) return yield* unavailable("unreachable")
-      const queue = yield* Queue.unbounded<Envelope, Unavailable | AnotherLog>()
+      const queue = yield* Queue.unbounded<Change, Unavailable | AnotherLog>()
       const next = Option.match(after, { onNone: () => this.retainedFrom, onSome: (position) => position + 1 })
       if (next < this.retainedFrom) return yield* unavailable("refused")
-      const held = this.log.filter(({ position }) => position >= next)
+      const held = this.log.filter(({ position }) => position >= next && position <= this.stallsAt)
       Queue.offerAllUnsafe(queue, held)
+      if (this.stallsAt === Number.POSITIVE_INFINITY) Queue.offerUnsafe(queue, atPresent)
       this.#readers.add(queue)
       return queue
     })

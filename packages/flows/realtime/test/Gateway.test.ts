@@ -157,6 +157,33 @@ describe("a lost broker", () => {
     )
   )
 
+  it.live("takes no silence for the present: who is ahead of a window half loaded stays, and gets what comes", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const broker = new BrokerDouble()
+        broker.publish(...replies(1, 30))
+        broker.stallsAt = 20
+        const world = yield* startGateway(broker)
+        const client = yield* promise(() => connect(world.url, agent))
+        client.subscribe("far", changes, { id: ticketId(0), after: Realtime.windowEventsMax + 100 })
+        client.subscribe("near", changes, { id: ticketId(0), after: 25 })
+        // The broker hangs in the middle of what it had.
+        yield* Effect.sleep(Duration.millis(500))
+        expect((yield* world.gateway.status).feed.state).toBe("stale")
+        broker.lose()
+        broker.stallsAt = Number.POSITIVE_INFINITY
+        broker.isAway = false
+        expect(yield* promise(() => client.positions(5))).toEqual(range(26, 30))
+        // Only now is it known that this cursor is of another desk.
+        expect(yield* promise(() => client.answer())).toMatchObject({
+          id: "far",
+          payload: [{ extensions: { code: "RESYNC_REQUIRED" } }]
+        })
+        client.socket.terminate()
+      })
+    )
+  )
+
   it.live(
     "asks everybody to read afresh when another log is in its place, and sends that from its first position",
     () =>
