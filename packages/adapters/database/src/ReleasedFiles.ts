@@ -43,8 +43,8 @@ export class ReleasedFiles extends Context.Service<
     pending(fileIds: ReadonlyArray<FileId>): Effect.Effect<number, Unavailable>
     /** Newest release first; those released before this position. */
     page(before: Position, countMax: number): Effect.Effect<ReadonlyArray<ReleasedFile>, Unavailable>
-    /** Files that give this content to downloads, or will once they are released. */
-    giving(sha256: Sha256): Effect.Effect<ReadonlyArray<FileId>, Unavailable>
+    /** Files registered before this position that give this content to downloads, or will once they are released. */
+    giving(sha256: Sha256, before: Position): Effect.Effect<ReadonlyArray<FileId>, Unavailable>
     /** Every ticket that it was attached to, at most 1000. */
     attachments(fileId: FileId): Effect.Effect<ReadonlyArray<AttachedTo>, Unavailable>
   }
@@ -55,7 +55,7 @@ export class ReleasedFiles extends Context.Service<
       rescans: (after, countMax) => Effect.withSpan(database.run(rescans(after, countMax)), "ReleasedFiles.rescans"),
       pending: (fileIds) => Effect.withSpan(database.run(pending(fileIds)), "ReleasedFiles.pending"),
       page: (before, countMax) => Effect.withSpan(database.run(page(before, countMax)), "ReleasedFiles.page"),
-      giving: (sha256) => Effect.withSpan(database.run(giving(sha256)), "ReleasedFiles.giving"),
+      giving: (sha256, before) => Effect.withSpan(database.run(giving(sha256, before)), "ReleasedFiles.giving"),
       attachments: (fileId) => Effect.withSpan(database.run(attachments(fileId)), "ReleasedFiles.attachments")
     }))
   )
@@ -119,11 +119,11 @@ const decodePage = Schema.decodeUnknownSync(
 )
 
 /** One pass over the files: it is asked only when content was found bad. Uploaded bytes that were replaced are given to nobody. */
-const giving = Effect.fnUntraced(function* (sha256: Sha256) {
+const giving = Effect.fnUntraced(function* (sha256: Sha256, before: Position) {
   const sql = yield* SqlClient.SqlClient
   const rows = yield* sql`
-    SELECT stream_id AS "fileId" FROM core.aggregate
-    WHERE stream_type = 'file' AND NOT state->>'state' = ANY('{rejected,withdrawn}'::text[]) AND (
+    SELECT stream_id AS "fileId" FROM core.aggregate JOIN core.event_log AS event USING (stream_id)
+    WHERE event.stream_version = 1 AND event.position < ${before} AND aggregate.stream_type = 'file' AND NOT state->>'state' = ANY('{rejected,withdrawn}'::text[]) AND (
       state->'derivatives' @> ${JSON.stringify([{ sha256 }])}::jsonb
       OR (state->>'sha256' = ${sha256} AND NOT state->'derivatives' @> '[{"kind":"original"}]'::jsonb)
     )`
