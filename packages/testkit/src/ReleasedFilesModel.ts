@@ -64,11 +64,7 @@ export const pageIn = (past: ReadonlyArray<Envelope>, before: Position, countMax
 
 const scans: ReadonlySet<string> = new Set(["FileScanned", "FileRescanned", "FileRescanFailed", "FileWithdrawn"])
 
-export const givingIn = (
-  past: ReadonlyArray<Envelope>,
-  sha256: Sha256,
-  before: Position
-): ReadonlyArray<FileId> =>
+export const givingIn = (past: ReadonlyArray<Envelope>, sha256: Sha256, before: Position): ReadonlyArray<FileId> =>
   [...filesOf(past)].flatMap(([fileId, file]) => {
     const registered = past.find(({ streamId }) => String(streamId) === fileId)
     if (registered === undefined || registered.position >= before) return []
