@@ -45,6 +45,7 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
     TicketAssigned: { ...ticket, assigneeId: "agent-1" },
     TicketStatusChanged: { ...ticket, from: "open", to: "solved" },
     FileAttached: { ...ticket, ...file, name: "a.png", audience: "public" },
+    AttachmentWithdrawn: { ...ticket, ...file, name: "a.png", audience: "public", reason: "malware" },
     FileReceived: { ...file, name: "a.png", sizeBytes: 1, sha256, declaredType: "image/png", ownerId: "customer-1" },
     FileIdentified: { ...file, mediaType: "image/png", tool, durationMs: 1 },
     FileScanned: { ...file, tool, durationMs: 1 },
@@ -52,11 +53,17 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
     FileReleased: { ...file, content: { sha256, sizeBytes: 1, mediaType: "image/png" } },
     FileRejected: { ...file, stage: "scan", reason: "malware", detail: "Eicar", tool, durationMs: 1 },
     FileParked: { ...file, stage: "scan", detail: "the scanner is away" },
-    FileRetried: { ...file, stage: "scan" }
+    FileRetried: { ...file, stage: "scan" },
+    FileRescanRequested: file,
+    FileRescanned: { ...file, tool, inspector: tool, durationMs: 1 },
+    FileRescanFailed: { ...file, detail: "the content is damaged", tool, durationMs: 1 },
+    FileWithdrawn: { ...file, reason: "malware", detail: "Eicar", tool, durationMs: 1 }
   }
 }
 
 export const eventTypes = Object.keys(encoded(0)).filter((type): type is DeskEventType => type !== "")
+
+const internal: ReadonlySet<string> = new Set(["NoteAdded", "FileRescanRequested", "FileRescanned", "FileRescanFailed"])
 
 const isFile = (type: DeskEvent["_tag"]): boolean => type.startsWith("File") && type !== "FileAttached"
 
@@ -91,7 +98,7 @@ export const envelope = (sample: Sample): Envelope => {
     causationId: null,
     traceparent: null,
     visibility: {
-      audience: type === "NoteAdded" ? "internal" : "public",
+      audience: internal.has(type) ? "internal" : "public",
       requesterId: "customer-1",
       before: isFile(type) || type === "TicketOpened" ? null : after,
       after: isFile(type) ? null : after,
