@@ -17,7 +17,7 @@ import { Effect, Layer, Stream } from "effect"
 import { barsTable, isTiny, median, rounded, table, writeSection } from "./Report.ts"
 import { newFolder } from "./UploadServers.ts"
 
-const fileMebibytes = isTiny ? 1 : 8
+const fileMebibytes = isTiny ? 4 : 8
 const files = isTiny ? 4 : 24
 const rounds = isTiny ? 1 : 5
 const atOnceCounts = [1, 4] as const

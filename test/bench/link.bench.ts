@@ -75,7 +75,7 @@ const program = Effect.gen(function* () {
 
 const { ours, progress, raw } = await Effect.runPromise(program)
 writeSection({
-  name: "line",
+  name: "link",
   title: "Upload over a bad line",
   body: `${sizeMebibytes} MiB by our client over 10 Mbit/s, 75 ms each way and 1 % loss in each direction, as shares of those 10 Mbit/s; median of ${rounds}, a plain stream into a file over the same
 line in turn. Then one with ${cuts} cuts of half a second, connections reset.
