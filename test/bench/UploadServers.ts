@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { type Agent, request } from "node:http"
 import { join, resolve } from "node:path"
 import { PrincipalId } from "@holdfast/contracts/Ids"
+import { fileGateway } from "@holdfast/holdfast/Fleet"
 import { createKeySet, issueToken } from "@holdfast/identity/Tokens"
 import { choosePort } from "@holdfast/scripts/Ports"
 import { Duration, Effect, Redacted } from "effect"
@@ -42,7 +43,10 @@ export const startGateway = async (people: number, nodeFlags: ReadonlyArray<stri
     HOLDFAST_FILE_PORT: String(port),
     HOLDFAST_DOWNLOAD_KEY: "a key for benches, of more than 32 characters"
   }
-  const child = await started([...nodeFlags, join(root, "apps/file-gateway/src/main.ts")], environment)
+  const child = await started(
+    [...fileGateway.nodeFlags, ...nodeFlags, join(root, "apps/file-gateway/src/main.ts")],
+    environment
+  )
   const tokens = await Promise.all(
     Array.from({ length: people }, (_, index) => tokenOf(keys, `sender-${index}`, "customer"))
   )

@@ -107,7 +107,12 @@ const program = Effect.gen(function* () {
     if (file !== undefined) yield* quarantine.put(file.attachment.sha256, Stream.make(bytes))
   }
   // What is loaded and asked once is no part of it.
-  yield* Effect.forEach(all.slice(0, 2), stage)
+  yield* Effect.forEach(all.slice(0, 2), (file) =>
+    Effect.andThen(
+      stage(file),
+      Effect.promise(() => raw(file))
+    )
+  )
   return yield* Effect.forEach(atOnceCounts, (atOnce) => measure(all, atOnce))
 }).pipe(
   Effect.provide(

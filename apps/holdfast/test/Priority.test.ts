@@ -3,7 +3,7 @@ import { execFile } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { promisify } from "node:util"
 import { describe, expect, it } from "vitest"
-import { fleet } from "../src/Fleet.ts"
+import { fileGateway, fleet } from "../src/Fleet.ts"
 import { inPlace, meansHere, placeOf } from "../src/supervisor/Priority.ts"
 
 const run = promisify(execFile)
@@ -18,6 +18,9 @@ const script = `
   const policy = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[38])
   console.log(JSON.stringify({ niceness: getPriority(), policy }))
 `
+
+const unitOf = (name: string): string =>
+  readFileSync(new URL(`../../../deploy/systemd/holdfast@${name}.service.d/priority.conf`, import.meta.url), "utf8")
 
 describe("places", () => {
   it("are behind the others for the processes that carry files, and for no other", () => {
@@ -40,12 +43,14 @@ describe("places", () => {
     if (has.has("chrt")) expect(told.policy).toBe(batch)
   })
 
+  it("come with the flags that Node is given, also in the unit of systemd", () => {
+    expect(fileGateway.nodeFlags).toHaveLength(1)
+    expect(unitOf(fileGateway.name)).toContain(`\nEnvironment=NODE_OPTIONS=${fileGateway.nodeFlags[0]}\n`)
+  })
+
   it("are the same in the units of systemd", () => {
     for (const name of ["file-gateway", "file-worker"]) {
-      const unit = readFileSync(
-        new URL(`../../../deploy/systemd/holdfast@${name}.service.d/priority.conf`, import.meta.url),
-        "utf8"
-      )
+      const unit = unitOf(name)
       const place = placeOf(name)
       expect(unit).toContain(`\nNice=${place?.niceness}\n`)
       expect(unit).toContain(`\nIOSchedulingPriority=${place?.diskLevel}\n`)

@@ -18,6 +18,7 @@ export interface ChildOptions {
   readonly name: string
   /** The file that Node runs. */
   readonly entry: string
+  readonly nodeFlags: ReadonlyArray<string>
   readonly arguments: ReadonlyArray<string>
   readonly folder: string
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -52,7 +53,8 @@ const launch = async (options: ChildOptions): Promise<RunningChild> => {
   const own = openPrivateSocket()
   try {
     const sockets = [{ name: "health", fd: own.fd }, ...options.sockets.flatMap(asOftenAsAccepted)]
-    const node = [process.execPath, "--import", watchModule, options.entry, ...options.arguments] as const
+    const { entry, nodeFlags } = options
+    const node = [process.execPath, ...nodeFlags, "--import", watchModule, entry, ...options.arguments] as const
     const [file, ...args] = endsWithParent("KILL", await inPlace(options.place, node))
     const child = spawn(file, args, {
       cwd: options.folder,

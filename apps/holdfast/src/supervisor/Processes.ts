@@ -68,6 +68,7 @@ const planOf = (
     childPlan({
       name,
       entry: join(projectRoot, "apps", member.name, "src/main.ts"),
+      nodeFlags: member.nodeFlags,
       arguments: [],
       folder: projectRoot,
       environment,
