@@ -38,6 +38,8 @@
         pkgs.perl
         pkgs.e2fsprogs
         pkgs.strace
+        pkgs.haproxy
+        pkgs.openssl
         pkgs.libfaketime
       ];
 

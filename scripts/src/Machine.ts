@@ -28,6 +28,8 @@ const requirements: ReadonlyArray<Requirement> = [
   { thing: testFilesProgram, debianPackage: "clamav-testfiles", present: () => existsSync(testFilesProgram) },
   program("pdftoppm", "poppler-utils"),
   program("bwrap", "bubblewrap"),
+  program("haproxy", "haproxy"),
+  program("openssl", "openssl"),
   // The means of failure: a bad line, a small disk, a failing fsync, another clock. They need root as well; their tests say so.
   program("ip", "iproute2"),
   program("setpriv", "util-linux"),

@@ -1,10 +1,13 @@
 // Writes what a bench measured into its own section of BENCHMARKS.md, between `<!-- bench:name -->` and `<!-- /bench:name -->`, with the
-// command that made it, the machine and the day. Running a bench again replaces its section and nothing else.
+// command that made it, the machine and the day. Running a bench again replaces its section and nothing else. With HOLDFAST_BENCH_TINY=1 a bench
+// that knows it does as little as shows that it works, and what it measured is shown and not kept.
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { availableParallelism, cpus, totalmem } from "node:os"
 import { resolve } from "node:path"
 
 const file = resolve(import.meta.dirname, "../../BENCHMARKS.md")
+
+export const isTiny = process.env.HOLDFAST_BENCH_TINY === "1"
 
 const introduction = `# Benchmarks
 
@@ -23,6 +26,10 @@ export interface Section {
 export const writeSection = ({ body, name, title }: Section): void => {
   const [begin, end] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`]
   const section = `${begin}\n## ${title}\n\n\`pnpm bench ${name}\` on ${machine()}.\n\n${body.trim()}\n${end}`
+  if (isTiny) {
+    process.stdout.write(`${section}\n\nA tiny run: the figures are worth nothing, and BENCHMARKS.md is as it was.\n`)
+    return
+  }
   const before = existsSync(file) ? readFileSync(file, "utf8") : introduction
   const [start, stop] = [before.indexOf(begin), before.indexOf(end)]
   const after =
@@ -61,3 +68,26 @@ export const quantile = (values: ReadonlyArray<number>, part: number): number =>
 
 /** Three significant digits: what such a measurement is worth. */
 export const rounded = (value: number): number => Number(value.toPrecision(3))
+
+export interface Bar {
+  readonly what: string
+  readonly value: number
+  readonly unit?: string
+  /** What it has to be at least, or at most. */
+  readonly atLeast?: number
+  readonly atMost?: number
+}
+
+/** What was asked for and what came of it; a bar that is missed is said loudly. */
+export const barsTable = (bars: ReadonlyArray<Bar>): string =>
+  table(
+    ["what", "measured", "asked for", ""],
+    bars.map(({ atLeast, atMost, unit = "", value, what }) => {
+      const holds = value >= (atLeast ?? Number.NEGATIVE_INFINITY) && value <= (atMost ?? Number.POSITIVE_INFINITY)
+      const asked = [
+        ...(atLeast === undefined ? [] : [`at least ${atLeast}`]),
+        ...(atMost === undefined ? [] : [`at most ${atMost}`])
+      ]
+      return [what, `${rounded(value)}${unit}`, `${asked.join(", ")}${unit}`, holds ? "held" : "**missed**"]
+    })
+  )

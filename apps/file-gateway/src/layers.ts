@@ -9,7 +9,7 @@ import * as Transfers from "@holdfast/files/Transfers"
 import * as TusServer from "@holdfast/files/TusServer"
 import * as Uploads from "@holdfast/files/Uploads"
 import { makeAdapters } from "@holdfast/process/Adapters"
-import { Settings } from "@holdfast/process/Config"
+import { type ProcessSettings, Settings } from "@holdfast/process/Config"
 import { downloadKey } from "@holdfast/process/DownloadKey"
 import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
@@ -21,11 +21,12 @@ const name = "file-gateway"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { allowedOrigins, dataDir, diskReserveBytes, filePort, host } = yield* Settings
+    const settings = yield* Settings
+    const { allowedOrigins, filePort, host } = settings
     const key = yield* downloadKey
     const routes = Layer.mergeAll(
       TusServer.layer,
-      Download.layer(key),
+      Download.layer(key, Transfers.limitsWith(Download.limitsDefault, downloadRates(settings))),
       HealthRoutes.layer({ process: name, needs: ["storage"] })
     )
     const server = serve(routes, {
@@ -38,11 +39,24 @@ export const layer = Layer.unwrap(
       prepare
     })
     const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
-    return Layer.merge(server, sweeping).pipe(Layer.provide(services(dataDir, diskReserveBytes)))
+    return Layer.merge(server, sweeping).pipe(Layer.provide(services(settings)))
   })
 )
 
-const services = (dataDir: string, freeBytesMin: number) => {
+const uploadRates = ({ lineRate, uploadRate, uploadRatePerClient }: ProcessSettings): Transfers.Rates => ({
+  all: uploadRate,
+  perClient: uploadRatePerClient,
+  line: lineRate
+})
+
+const downloadRates = ({ downloadRate, downloadRatePerClient, lineRate }: ProcessSettings): Transfers.Rates => ({
+  all: downloadRate,
+  perClient: downloadRatePerClient,
+  line: lineRate
+})
+
+const services = (settings: ProcessSettings) => {
+  const { dataDir, diskReserveBytes: freeBytesMin } = settings
   const folders = foldersIn(dataDir)
   const { identity, released } = makeAdapters({ process: name })
   return Uploads.layer(folders.uploads).pipe(
@@ -50,7 +64,7 @@ const services = (dataDir: string, freeBytesMin: number) => {
       Layer.mergeAll(
         identity,
         Journal.layer(folders.journal),
-        Transfers.layer(),
+        Transfers.layer(Transfers.limitsWith(Transfers.limitsDefault, uploadRates(settings))),
         BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin }),
         released(folders.released)
       )

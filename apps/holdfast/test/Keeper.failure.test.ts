@@ -27,7 +27,7 @@ const kept = (manner = "well") =>
     )
     const plan = childPlan({
       ...{ name: "kept", entry, arguments: [manner, join(root, "marker")], folder: root, environment: process.env },
-      ...{ logFile: join(root, "kept.log"), sockets: [{ name: "http", fd: socket.fd() }] }
+      ...{ logFile: join(root, "kept.log"), sockets: [{ name: "http", fd: socket.fd() }], place: null, nodeFlags: [] }
     })
     const keeper = yield* Effect.acquireRelease(keep(plan), ({ stop }) => stop)
     return { ...keeper, url: `http://127.0.0.1:${socket.address().port}/`, marker: join(root, "marker") }

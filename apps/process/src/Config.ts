@@ -40,6 +40,18 @@ const list = (name: string) =>
     )
   )
 
+/** A whole number of at least one; null when unset. */
+const optionalCount = (name: string) =>
+  Config.schema(
+    Schema.FiniteFromString.pipe(
+      Schema.decodeTo(Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { expected: "a whole number of at least 1" })))
+    ),
+    name
+  ).pipe(Config.option, Config.map(Option.getOrNull))
+const times = (factor: number) => Config.map((count: number | null) => (count === null ? null : count * factor))
+/** A bound on files in one direction, given in kibibytes a second. */
+const optionalRate = (name: string) => times(1024)(optionalCount(name))
+
 const databaseExample = "postgres://user:password@host:5432/name or postgresql://user:password@host:5432/name"
 const httpExample = "http://host:8080 or https://host"
 
@@ -73,6 +85,13 @@ const all = Config.all({
     Config.map(Option.match({ onNone: () => Storage.freeBytesMin, onSome: ByteSize.mebibytes })),
     Config.map(ByteSize.toNumberUnsafe)
   ),
+  /** Bytes a second that uploads, then downloads, may take: all together, and those of one client. Unset: `Files` in Limits.ts. */
+  uploadRate: optionalRate("HOLDFAST_UPLOAD_KIB_PER_SECOND"),
+  uploadRatePerClient: optionalRate("HOLDFAST_UPLOAD_KIB_PER_SECOND_PER_CLIENT"),
+  downloadRate: optionalRate("HOLDFAST_DOWNLOAD_KIB_PER_SECOND"),
+  downloadRatePerClient: optionalRate("HOLDFAST_DOWNLOAD_KIB_PER_SECOND_PER_CLIENT"),
+  /** Bytes a second that the line to the clients carries in each direction, given in megabits; files leave a share of it free. */
+  lineRate: times(125_000)(optionalCount("HOLDFAST_LINE_MEGABITS_PER_SECOND")),
   /** What becomes of files that cannot be looked into: encrypted, beyond the expansion budget, of a kind that nobody here opens. */
   opaqueFiles: Config.withDefault(Config.Literals(["reject", "hold"], "HOLDFAST_OPAQUE_FILES"), "reject"),
   /** Files released so many days ago and less are looked at again when the scanner's signatures change; 0: none is. */

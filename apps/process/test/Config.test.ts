@@ -113,3 +113,17 @@ it.effect("secrets do not print", () =>
     expect(JSON.stringify(settings)).not.toContain("hunter2")
   })
 )
+
+it.effect("rates are told in kibibytes a second, the line's in megabits, and both are whole numbers", () =>
+  Effect.gen(function* () {
+    expect(yield* read({})).toMatchObject({ uploadRate: null, downloadRatePerClient: null, lineRate: null })
+    const settings = yield* read({
+      HOLDFAST_UPLOAD_KIB_PER_SECOND: "100",
+      HOLDFAST_DOWNLOAD_KIB_PER_SECOND_PER_CLIENT: "50",
+      HOLDFAST_LINE_MEGABITS_PER_SECOND: "10"
+    })
+    expect(settings).toMatchObject({ uploadRate: 102_400, downloadRatePerClient: 51_200, lineRate: 1_250_000 })
+    const error = yield* refusal({ HOLDFAST_LINE_MEGABITS_PER_SECOND: "0" })
+    expect(error.message).toBe("HOLDFAST_LINE_MEGABITS_PER_SECOND is not valid: expected a whole number of at least 1.")
+  })
+)

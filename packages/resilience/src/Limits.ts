@@ -451,6 +451,8 @@ export const Files = {
   /** Beyond what people's lines carry, below what would starve the desk on the same machine. Bytes a second. */
   bytesPerSecondMax: ByteSize.mebibytes(400),
   bytesPerSecondPerPrincipalMax: ByteSize.mebibytes(200),
+  /** Of a line whose speed is told, in each direction; the rest is for commands and queries, which are small and in a hurry. Transfers. */
+  lineShareMax: 0.85,
   /** Downloads have a budget of their own, so that neither direction waits for the other. Downloads. */
   downloadsMax: 512,
   downloadsPerPrincipalMax: 16,

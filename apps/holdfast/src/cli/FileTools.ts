@@ -1,14 +1,17 @@
 // What the doctor says of the tools that files go through: how the connected clamd is set, how tightly hostile files are shut in on this
-// machine, and which documents get a preview.
+// machine, which documents get a preview, and how far file traffic stands behind everything else.
 import { makePrograms } from "@holdfast/converter/Programs"
 import { confinement } from "@holdfast/sandbox/Sandbox"
 import * as ScannerClamAv from "@holdfast/scanner/ScannerClamAv"
 import { Effect, Option } from "effect"
 import type { Settings } from "../Settings.ts"
+import { allMeans, meansHere } from "../supervisor/Priority.ts"
 import type { Finding } from "./Doctor.ts"
 
 export const checkFileTools = (settings: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
-  Effect.map(Effect.all([checkClamd(settings), checkSandbox, checkPreviews]), (findings) => findings.flat())
+  Effect.map(Effect.all([checkClamd(settings), checkSandbox, checkPreviews, checkPriority]), (findings) =>
+    findings.flat()
+  )
 
 /** A clamd that cannot be asked is told of where servers are. */
 const checkClamd = ({ clamdUrl }: Settings): Effect.Effect<ReadonlyArray<Finding>> =>
@@ -46,4 +49,20 @@ const checkPreviews = Effect.promise(async (): Promise<ReadonlyArray<Finding>> =
   ]
   const told = lacking.length === 0 ? "PDFs and office documents" : `none without ${lacking.join(" and ")}`
   return [{ what: "previews", well: true, told }]
+})
+
+/** Of what `up` starts; systemd and containers have their own ways. */
+const checkPriority = Effect.promise(async (): Promise<ReadonlyArray<Finding>> => {
+  const here = await meansHere()
+  const lacking = allMeans.filter((means) => !here.includes(means))
+  const told =
+    lacking.length === 0
+      ? "file processes stand behind the others, for processors and disk"
+      : lacking
+          .map(
+            ({ debianPackage, gives, program }) =>
+              `without ${program} (${debianPackage}) file processes cannot ${gives}`
+          )
+          .join("\n")
+  return [{ what: "priorities", well: true, told }]
 })

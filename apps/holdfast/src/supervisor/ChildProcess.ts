@@ -11,17 +11,20 @@ import { Http, Supervisor } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Option, Schema } from "effect"
 import { refuse } from "../Refusal.ts"
 import type { Plan, Running } from "./Keeper.ts"
+import { inPlace, type Place, placeSession } from "./Priority.ts"
 import { type Inherited, openPrivateSocket } from "./Sockets.ts"
 
 export interface ChildOptions {
   readonly name: string
   /** The file that Node runs. */
   readonly entry: string
+  readonly nodeFlags: ReadonlyArray<string>
   readonly arguments: ReadonlyArray<string>
   readonly folder: string
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly logFile: string
   readonly sockets: ReadonlyArray<Inherited>
+  readonly place: Place | null
 }
 
 export interface RunningChild extends Running {
@@ -50,13 +53,9 @@ const launch = async (options: ChildOptions): Promise<RunningChild> => {
   const own = openPrivateSocket()
   try {
     const sockets = [{ name: "health", fd: own.fd }, ...options.sockets.flatMap(asOftenAsAccepted)]
-    const [file, ...args] = endsWithParent("KILL", [
-      process.execPath,
-      "--import",
-      watchModule,
-      options.entry,
-      ...options.arguments
-    ])
+    const { entry, nodeFlags } = options
+    const node = [process.execPath, ...nodeFlags, "--import", watchModule, entry, ...options.arguments] as const
+    const [file, ...args] = endsWithParent("KILL", await inPlace(options.place, node))
     const child = spawn(file, args, {
       cwd: options.folder,
       // Its own group, so that Ctrl-C reaches the supervisor alone, which then stops everything in order.
@@ -68,6 +67,7 @@ const launch = async (options: ChildOptions): Promise<RunningChild> => {
       stdio: ["ignore", log, log, "pipe", ...sockets.map(({ fd }) => fd)]
     })
     await new Promise((resolve, reject) => child.once("spawn", resolve).once("error", reject))
+    void placeSession(child.pid ?? 0, options.place)
     return runningChild(child, own.url)
   } finally {
     own.close()

@@ -9,6 +9,7 @@ import { baseUrl } from "./Addresses.ts"
 import { childPlan, type RunningChild } from "./ChildProcess.ts"
 import { type DataFolder, logFileOf } from "./DataFolder.ts"
 import { type Keeper, keep } from "./Keeper.ts"
+import { placeOf } from "./Priority.ts"
 import { type Inherited, openSockets } from "./Sockets.ts"
 import { remembered } from "./UnderWay.ts"
 
@@ -67,11 +68,13 @@ const planOf = (
     childPlan({
       name,
       entry: join(projectRoot, "apps", member.name, "src/main.ts"),
+      nodeFlags: member.nodeFlags,
       arguments: [],
       folder: projectRoot,
       environment,
       logFile: logFileOf(folder, name),
-      sockets
+      sockets,
+      place: placeOf(member.name)
     })
   )
 

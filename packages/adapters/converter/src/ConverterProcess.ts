@@ -10,6 +10,7 @@ import type { Tool } from "@holdfast/contracts/attachment/Stages"
 import { makeGuard } from "@holdfast/resilience/Guard"
 import { Breaker, Converter as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { compiledCode, none } from "@holdfast/sandbox/CompiledCode"
 import type { Confinement } from "@holdfast/sandbox/Confinement"
 import { confinement, type Ended, runConfined, type SandboxLimits } from "@holdfast/sandbox/Sandbox"
 import { ByteSize, Duration, Effect, Layer, Option, Schema } from "effect"
@@ -168,18 +169,20 @@ interface PictureJob {
 const childPath = fileURLToPath(new URL("./ConversionChild.ts", import.meta.url))
 const heap = `--max-old-space-size=${Math.floor(ByteSize.toNumberUnsafe(Limits.heapBytesMax) / 2 ** 20)}`
 
-const runSharp = (shop: Workshop, folder: string, picture: PictureJob) => {
+const runSharp = Effect.fnUntraced(function* (shop: Workshop, folder: string, picture: PictureJob) {
   const { framesMax, pixelsMax, thumbnailPixels } = Limits
   const job = { ...picture, folder, pixelsMax, framesMax, thumbnailPixels }
-  return runConfined({
-    command: [process.execPath, heap, shop.options.child ?? childPath, JSON.stringify(job)],
+  const { child } = shop.options
+  const compiled = child === undefined ? yield* compiledCode(childPath) : none
+  return yield* runConfined({
+    command: [process.execPath, heap, child ?? childPath, JSON.stringify(job)],
     folder,
-    readable: [picture.path],
-    environment: { MALLOC_ARENA_MAX: "2", VIPS_CONCURRENCY: "1" },
+    readable: [picture.path, ...compiled.readable],
+    environment: { ...compiled.environment, MALLOC_ARENA_MAX: "2", VIPS_CONCURRENCY: "1" },
     limits: documentLimits(shop),
     dependency: "converter"
   })
-}
+})
 
 const temporaryFolder = ({ options }: Workshop) =>
   Effect.acquireRelease(

@@ -89,7 +89,9 @@ const limited = ({ cpuSecondsMax, dataBytesMax, fileBytesMax }: SandboxLimits): 
     `ulimit -t ${cpuSecondsMax}`,
     `ulimit -f ${Math.ceil(bytes(fileBytesMax) / 512)}`,
     `ulimit -d ${Math.ceil(bytes(dataBytesMax) / 1024)}`,
-    "ulimit -c 0"
+    "ulimit -c 0",
+    // It leads a session; where the kernel shares processors between sessions, this one is to stand where this process stands.
+    'test ! -w /proc/self/autogroup || echo "$(nice)" > /proc/self/autogroup'
   ]
     .map((line) => `${line} 2>/dev/null || :`)
     .join("; ")

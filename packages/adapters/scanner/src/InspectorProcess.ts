@@ -9,6 +9,7 @@ import { RejectionReason, type Tool } from "@holdfast/contracts/attachment/Stage
 import { makeGuard } from "@holdfast/resilience/Guard"
 import { Breaker, Converter, Inspection as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
+import { compiledCode, none } from "@holdfast/sandbox/CompiledCode"
 import { confinement, type Ended, runConfined } from "@holdfast/sandbox/Sandbox"
 import { ByteSize, Duration, Effect, Layer, Option, Schema, Stream } from "effect"
 import { containerOf } from "./Containers.ts"
@@ -80,10 +81,12 @@ const inspect = Effect.fnUntraced(function* (
   yield* copy(request, path)
   const job = { path, folder, limits: budget }
   const heap = `--max-old-space-size=${Math.floor(bytes(Limits.heapBytesMax) / 2 ** 20)}`
+  const compiled = options.child === undefined ? yield* compiledCode(childPath) : none
   const ended = yield* runConfined({
     command: [process.execPath, heap, options.child ?? childPath, JSON.stringify(job)],
     folder,
-    environment: { MALLOC_ARENA_MAX: "2" },
+    readable: compiled.readable,
+    environment: { ...compiled.environment, MALLOC_ARENA_MAX: "2" },
     limits: { ...Limits, deadline: limit },
     dependency: "converter"
   })

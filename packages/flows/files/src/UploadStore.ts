@@ -40,8 +40,9 @@ export const isComplete = ({ offset, record }: Upload): boolean => offset === re
 export interface Arrival {
   readonly body: Readable
   readonly checksum: Checksum | null
-  /** Waits until the owner may send so many bytes more. */
+  /** Waits until the owner may send so many bytes more, and how many to ask for at a time. */
   readonly pass: (sizeBytes: number) => Promise<void>
+  readonly pieceBytes: number
   /** Somebody else wants the upload. */
   readonly stop: AbortSignal
 }
@@ -323,20 +324,28 @@ const judge = (how: Received | "tooLong", writer: BatchWriter, isChecked: boolea
   return writer.isAsAnnounced() ? { keeps: true, failure: null } : { keeps: false, failure: tusRefusal(mismatch) }
 }
 
-const receiveWithin = async (sizeBytesMax: number, writer: BatchWriter, { body, pass, stop }: Arrival) => {
+const receiveWithin = async (sizeBytesMax: number, writer: BatchWriter, arrival: Arrival) => {
+  const { body, pass, pieceBytes, stop } = arrival
   let isTooLong = false
-  const flush = async () => {
-    await pass(writer.heldBytes)
+  let askedBytes = writer.sizeBytes
+  const ask = () => {
+    const sizeBytes = writer.sizeBytes - askedBytes
+    askedBytes += sizeBytes
+    return pass(sizeBytes)
+  }
+  const askAndFlush = async () => {
+    await ask()
     await writer.flush()
   }
   const take = (chunk: Buffer) => {
     isTooLong = writer.sizeBytes + chunk.length > sizeBytesMax
     if (isTooLong) return "enough"
-    return writer.add(chunk) ? flush() : "more"
+    if (writer.add(chunk)) return askAndFlush()
+    return writer.sizeBytes - askedBytes < pieceBytes ? "more" : ask()
   }
   const how = await receiveBody(body, take, stop)
   if (isTooLong) return "tooLong"
-  if (how === "whole") await pass(writer.heldBytes)
+  if (how === "whole") await ask()
   return how
 }
 

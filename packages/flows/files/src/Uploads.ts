@@ -155,7 +155,8 @@ class UploadDesk {
   async #receive(upload: Upload, { checksum }: Content, body: Readable, stop: AbortSignal): Promise<Upload> {
     const ownerId = PrincipalId.make(ownerOf(upload.record) ?? "")
     const pass = (sizeBytes: number) => this.#finishing.runPromise(this.#transfers.pass(ownerId, sizeBytes))
-    const offset = await this.store.append(upload, { body, checksum, pass, stop })
+    const { pieceBytes } = this.#transfers
+    const offset = await this.store.append(upload, { body, checksum, pass, pieceBytes, stop })
     return { record: upload.record, offset }
   }
 

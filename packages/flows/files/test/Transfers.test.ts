@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { Clock, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { layer, Transfers } from "../src/Transfers.ts"
+import { layer, limitsDefault, limitsWith, Transfers } from "../src/Transfers.ts"
 
 const [ada, bob] = [PrincipalId.make("ada"), PrincipalId.make("bob")]
 const limits = { underWayMax: 5, perPrincipalMax: 2, bytesPerSecondMax: 1_500, bytesPerSecondPerPrincipalMax: 1_000 }
@@ -51,8 +51,8 @@ describe("transfers", () => {
     Effect.gen(function* () {
       const alone = yield* Effect.forkChild(took(ada, 21))
       yield* TestClock.adjust("1 minute")
-      // 2 100 bytes at 1 000 a second, less the tenth of a second that may come at once.
-      expect(yield* Fiber.join(alone)).toBe(2_000)
+      // 2 100 bytes at 1 000 a second, less the tenth of a second and the one piece that may come at once.
+      expect(yield* Fiber.join(alone)).toBe(1_900)
     }).pipe(Effect.provide(layer(limits)))
   )
 
@@ -63,5 +63,48 @@ describe("transfers", () => {
       // 6 000 bytes at 1 500 a second.
       expect(Math.max(...(yield* Fiber.join(both)))).toBeGreaterThanOrEqual(3_800)
     }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.effect("give a client with many transfers no more than one with a single transfer", () =>
+    Effect.gen(function* () {
+      const few = yield* Effect.forkChild(took(bob, 20))
+      yield* Effect.forkChild(Effect.all([took(ada, 90), took(ada, 90)], { concurrency: 2 }))
+      yield* TestClock.adjust("1 minute")
+      // Half of 1 500 a second, give or take the turn that a single transfer misses now and then.
+      expect(yield* Fiber.join(few)).toBeLessThanOrEqual(4_000)
+    }).pipe(Effect.provide(layer(limits)))
+  )
+
+  it.effect("ask nothing of others for a transfer that was given up", () =>
+    Effect.gen(function* () {
+      const transfers = yield* Transfers
+      yield* transfers.pass(ada, 1_000)
+      const givenUp = yield* Effect.forkChild(transfers.pass(ada, 1_000_000), { startImmediately: true })
+      yield* Fiber.interrupt(givenUp)
+      const next = yield* Effect.forkChild(took(ada, 1))
+      yield* TestClock.adjust("1 minute")
+      expect(yield* Fiber.join(next)).toBe(900)
+    }).pipe(Effect.provide(layer(limits)))
+  )
+})
+
+describe("what an operator sets", () => {
+  const unset = { all: null, perClient: null, line: null }
+
+  it("stands in for the defaults, and no client has more than all together", () => {
+    expect(limitsWith(limitsDefault, unset)).toEqual(limitsDefault)
+    const { bytesPerSecondMax, bytesPerSecondPerPrincipalMax } = limitsWith(limitsDefault, { ...unset, all: 1_000 })
+    expect([bytesPerSecondMax, bytesPerSecondPerPrincipalMax]).toEqual([1_000, 1_000])
+  })
+
+  it("leaves a share of a line to commands, also when more was set", () => {
+    const set = limitsWith(limitsDefault, { all: 2_000_000, perClient: 500_000, line: 1_250_000 })
+    expect(set).toMatchObject({ bytesPerSecondMax: 1_062_500, bytesPerSecondPerPrincipalMax: 500_000 })
+  })
+
+  it.effect("makes the pieces small where a line is slow, so that nobody else waits long for one", () =>
+    Effect.gen(function* () {
+      expect((yield* Transfers).pieceBytes).toBe(106_250)
+    }).pipe(Effect.provide(layer(limitsWith(limitsDefault, { ...unset, line: 1_250_000 }))))
   )
 })

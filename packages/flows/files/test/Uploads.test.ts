@@ -182,7 +182,8 @@ describe("an upload", () => {
     const passed: Array<number> = []
     const pass = async (sizeBytes: number) => void passed.push(sizeBytes)
     const { signal: stop } = new AbortController()
-    await store.append({ record, offset: 0 }, { body: Readable.from([bytes]), checksum: null, pass, stop })
+    const arrival = { body: Readable.from([bytes]), checksum: null, pass, pieceBytes: 4_096, stop }
+    await store.append({ record, offset: 0 }, arrival)
     expect(passed.reduce((sum, sizeBytes) => sum + sizeBytes, 0)).toBe(bytes.length)
     await store.remove(record.id)
   })
