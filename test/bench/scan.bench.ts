@@ -6,7 +6,7 @@ import { createReadStream, rmSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
 import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
-import type { FileInHand } from "@holdfast/files/Stage"
+import type { FileInHand } from "@holdfast/files/FileInHand"
 import { run as scanStage } from "@holdfast/files/steps/Scan"
 import { Health } from "@holdfast/resilience/Health"
 import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
@@ -41,7 +41,8 @@ const inHand = (bytes: Buffer): FileInHand => ({
     ...{ state: "identified", parkedAt: null }
   },
   name: "bench.txt",
-  retries: 0
+  retries: 0,
+  rescans: 0
 })
 
 /** Where the quarantine has it. */
