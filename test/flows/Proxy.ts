@@ -7,7 +7,7 @@ import { connect as connectTcp } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { connect, getCACertificates, setDefaultCACertificates, type TLSSocket } from "node:tls"
-import { findExecutable } from "@holdfast/scripts/Binaries"
+import { requireExecutable } from "@holdfast/scripts/Binaries"
 import { choosePort } from "@holdfast/scripts/Ports"
 import { root } from "./Desk.ts"
 
@@ -28,11 +28,7 @@ export interface Proxy {
 
 export const configuration = join(root, "deploy/haproxy.cfg")
 
-export const haproxy = (): string => {
-  const path = findExecutable("haproxy")
-  if (path === undefined) throw new Error("haproxy is not installed: run `npm test`, which installs it")
-  return path
-}
+export const haproxy = (): string => requireExecutable("haproxy")
 
 export const startProxy = async (behind: Behind): Promise<Proxy> => {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-proxy-"))
@@ -77,7 +73,7 @@ export const makeCertificate = async (folder: string) => {
   if (key === undefined || certificate === undefined || both === undefined)
     throw new Error("three names make three paths")
   execFileSync(
-    "openssl",
+    requireExecutable("openssl"),
     [
       ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"],
       ...["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
