@@ -21,7 +21,8 @@ const name = "file-gateway"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { allowedOrigins, dataDir, diskReserveBytes, filePort, host } = yield* Settings
+    const settings = yield* Settings
+    const { allowedOrigins, filePort, host } = settings
     const key = yield* downloadKey
     const routes = Layer.mergeAll(
       TusServer.layer,
@@ -38,20 +39,21 @@ export const layer = Layer.unwrap(
       prepare
     })
     const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
-    return Layer.merge(server, sweeping).pipe(Layer.provide(services(dataDir, diskReserveBytes)))
+    return Layer.merge(server, sweeping).pipe(Layer.provide(services(settings)))
   })
 )
 
-const services = (dataDir: string, freeBytesMin: number) => {
-  const folders = foldersIn(dataDir)
+const services = (settings: Settings["Service"]) => {
+  const folders = foldersIn(settings.dataDir)
+  const quota = { perPrincipalBytes: settings.uploadQuotaPrincipalBytes, totalBytes: settings.uploadQuotaTotalBytes }
   const { identity, released } = makeAdapters({ process: name })
-  return Uploads.layer(folders.uploads).pipe(
+  return Uploads.layer(folders.uploads, quota).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         identity,
         Journal.layer(folders.journal),
         Transfers.layer(),
-        BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin }),
+        BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin: settings.diskReserveBytes }),
         released(folders.released)
       )
     )

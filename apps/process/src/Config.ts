@@ -1,7 +1,7 @@
 // Everything that an operator may set, read once when a process starts. An empty variable counts as unset. What is wrong is told in
 // one sentence that names the variable and what it should look like, never its value, which may hold a password.
 import { join } from "node:path"
-import { Storage } from "@holdfast/resilience/Limits"
+import { Files, Storage } from "@holdfast/resilience/Limits"
 import { parseS3Url, type S3Place, s3UrlExample } from "@holdfast/storage/S3Url"
 import { ByteSize, Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
@@ -40,6 +40,16 @@ const list = (name: string) =>
     )
   )
 
+const Mebibytes = Schema.FiniteFromString.check(
+  Schema.isInt(),
+  Schema.isBetween({ minimum: 1, maximum: 2 ** 32 }, { expected: "a whole number of mebibytes, at least 1" })
+)
+const quota = (name: string, standard: ByteSize.ByteSize) =>
+  Config.option(Config.schema(Mebibytes, name)).pipe(
+    Config.map(Option.match({ onNone: () => standard, onSome: ByteSize.mebibytes })),
+    Config.map(ByteSize.toNumberUnsafe)
+  )
+
 const databaseExample = "postgres://user:password@host:5432/name or postgresql://user:password@host:5432/name"
 const httpExample = "http://host:8080 or https://host"
 
@@ -73,6 +83,9 @@ const all = Config.all({
     Config.map(Option.match({ onNone: () => Storage.freeBytesMin, onSome: ByteSize.mebibytes })),
     Config.map(ByteSize.toNumberUnsafe)
   ),
+  /** What each principal, and all together, may store within 24 hours. Given in mebibytes. */
+  uploadQuotaPrincipalBytes: quota("HOLDFAST_UPLOAD_QUOTA_PRINCIPAL_MIB", Files.uploadQuotaPerPrincipalBytes),
+  uploadQuotaTotalBytes: quota("HOLDFAST_UPLOAD_QUOTA_TOTAL_MIB", Files.uploadQuotaTotalBytes),
   /** What becomes of files that cannot be looked into: encrypted, beyond the expansion budget, of a kind that nobody here opens. */
   opaqueFiles: Config.withDefault(Config.Literals(["reject", "hold"], "HOLDFAST_OPAQUE_FILES"), "reject"),
   host: Config.withDefault(Config.String("HOLDFAST_HOST"), "127.0.0.1"),

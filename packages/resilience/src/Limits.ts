@@ -418,6 +418,21 @@ export const Files = {
   /** Started and not finished, in all: each costs a file, and memory for its running hash. */
   openUploadsMax: 4096,
   uploadLifetime: Duration.hours(24),
+  /** What one principal may store within the window: far more than a person sends, far less than a disk. */
+  uploadQuotaPerPrincipalBytes: ByteSize.gibibytes(20),
+  /** The same for all together: with the quarantine's seven days, some 3 TB at the very most. */
+  uploadQuotaTotalBytes: ByteSize.gibibytes(200),
+  /** A day that ends now, not one that begins at midnight: nobody stores twice as much around it. No longer than `uploadLifetime`, for so long every upload is described. */
+  quotaWindow: Duration.hours(24),
+  /** Another gateway holds the ledger for less than a millisecond at a time. */
+  quotaDeadline: Duration.seconds(10),
+  quotaRetryDelay: Duration.millis(5),
+  /** Charges that one change of the ledger removes or looks through: some milliseconds. Charges. */
+  quotaBatchMax: 1000,
+  /** Charges looked at to say when there is room again. Charges. */
+  quotaLookedAtMax: 10_000,
+  /** From the charge to the upload's description on the disk: certainly less. */
+  quotaBeginDelay: Duration.minutes(10),
   metadataBytesMax: ByteSize.kibibytes(4),
   /** Beyond this a transfer is refused at once. Transfers. */
   transfersMax: 512,
