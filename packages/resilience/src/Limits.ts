@@ -298,6 +298,8 @@ export const Storage = {
   markLifetime: Duration.hours(1),
   /** Old contents that one run asks the log about, in one question; the others wait for the next. */
   sweptContentsMax: 10_000,
+  /** Contents of a folder looked at in one call. */
+  listedPageMax: 500,
   /** Contents marked, asked for again and removed together. */
   removalBatchMax: 100,
   /** Contents found damaged that are remembered, so that no part of them is given either. */
