@@ -109,6 +109,36 @@ export const Relay = {
   lookDelay: Duration.seconds(1)
 } as const
 
+/** Going through all files that the core knows. */
+export const FileCatalog = {
+  /** Rows of one page, files or not: some milliseconds of the server. */
+  pageRowsMax: 2000,
+  /** How many times as long as it took one rests before it is all counted again, and at least; so counting takes some hundredths of a connection. */
+  censusRestTimes: 30,
+  censusRestMin: Duration.seconds(30),
+  /** How often the journal is looked at. */
+  journalLookInterval: Duration.seconds(5)
+} as const
+
+/** `holdfast files`. */
+export const FileCommands = {
+  /** References gathered in memory before they are written to where the comparison sorts them. References. */
+  gatheredReferencesMax: 50_000,
+  /** Parts of the stores compared at once: most of it is waiting for a listing. */
+  partsAtOnceMax: 4,
+  /** Files that were found lacking something and are asked about once more, in one question. */
+  recheckedMax: 200,
+  /** An entry of the journal that is older waits for something. */
+  journalEntryLateAfter: Duration.minutes(10),
+  /** Commands a second, below what one person may issue; everybody else comes first. */
+  commandsPerSecondMax: 10,
+  /** Tried again while the desk takes no more. */
+  commandAttemptsMax: 20,
+  /** How often it looks what became of files. */
+  watchInterval: Duration.millis(500),
+  progressInterval: Duration.seconds(2)
+} as const
+
 /** Consumers. */
 export const Consumer = {
   /** Deliveries held unacknowledged per group: bounds memory and what a crash makes the broker send again. Events. */
