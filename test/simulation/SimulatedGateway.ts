@@ -144,5 +144,5 @@ const operationOf = (interest: Interest, after: Position | null): Operation => (
   key: JSON.stringify(interest),
   interest,
   after,
-  encode: (envelope: Envelope, change) => encoder.encode(JSON.stringify(payloadOf(envelope, change)))
+  encode: (envelope: Envelope, change, reader) => encoder.encode(JSON.stringify(payloadOf(envelope, change, reader)))
 })

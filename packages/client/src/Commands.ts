@@ -1,7 +1,14 @@
 // The commands, each a function made from its one definition in the contracts. A command goes out under one commandId however often it is
 // sent, so repeating is safe; it is repeated while the truth is not known and never once the desk has refused. An answer counts only
 // when it is recognisably the desk's: a proxy's page or a hotel's login form says nothing about a command.
-import { RecordFileStage, RegisterFile, RetryFile } from "@holdfast/contracts/attachment/Commands"
+import {
+  RecordFileRescan,
+  RecordFileStage,
+  RegisterFile,
+  RescanFile,
+  RetryFile,
+  WithdrawFile
+} from "@holdfast/contracts/attachment/Commands"
 import { CommandAccepted } from "@holdfast/contracts/Command"
 import {
   type CommandError,
@@ -24,7 +31,8 @@ import {
   ChangeTicketStatus,
   ClaimTicket,
   OpenTicket,
-  ReplyToTicket
+  ReplyToTicket,
+  WithdrawAttachment
 } from "@holdfast/contracts/ticket/Commands"
 import { Result, Schema, SchemaIssue } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
@@ -103,7 +111,11 @@ export const makeCommands = (desk: Desk) =>
     AttachFile: senderOf(desk, AttachFile),
     RegisterFile: senderOf(desk, RegisterFile),
     RecordFileStage: senderOf(desk, RecordFileStage),
-    RetryFile: senderOf(desk, RetryFile)
+    WithdrawAttachment: senderOf(desk, WithdrawAttachment),
+    RetryFile: senderOf(desk, RetryFile),
+    RescanFile: senderOf(desk, RescanFile),
+    RecordFileRescan: senderOf(desk, RecordFileRescan),
+    WithdrawFile: senderOf(desk, WithdrawFile)
   }) satisfies Commands & Record<CommandName, SendCommand<unknown, unknown>>
 
 type Tagged = { readonly _tag: string }

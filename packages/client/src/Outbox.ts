@@ -420,6 +420,10 @@ const keptCommands = (commands: Commands, keep: Keep): KeptCommands => {
     AttachFile: keeper("AttachFile", commands.AttachFile),
     RegisterFile: keeper("RegisterFile", commands.RegisterFile),
     RecordFileStage: keeper("RecordFileStage", commands.RecordFileStage),
-    RetryFile: keeper("RetryFile", commands.RetryFile)
+    WithdrawAttachment: keeper("WithdrawAttachment", commands.WithdrawAttachment),
+    RetryFile: keeper("RetryFile", commands.RetryFile),
+    RescanFile: keeper("RescanFile", commands.RescanFile),
+    RecordFileRescan: keeper("RecordFileRescan", commands.RecordFileRescan),
+    WithdrawFile: keeper("WithdrawFile", commands.WithdrawFile)
   }
 }

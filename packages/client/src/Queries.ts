@@ -1,6 +1,6 @@
 // The queries: one GraphQL request that is repeated while the desk cannot answer, decoded by a schema, with its freshness. Reading changes
 // nothing, so it is repeated after everything that passes; an error of the caller is told at once.
-import { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
+import { FileState, TimelineStage } from "@holdfast/contracts/attachment/Stages"
 import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
 import { Role } from "@holdfast/contracts/Principal"
 import { Audience, TicketPriority, TicketStatus } from "@holdfast/contracts/ticket/Status"
@@ -226,7 +226,7 @@ export const DeskFile = Schema.Struct({
   rejection: Schema.NullOr(Schema.Struct({ reason: Schema.String, detail: Schema.String })),
   timeline: Schema.Array(
     Schema.Struct({
-      stage: FileStage,
+      stage: TimelineStage,
       outcome: Schema.String,
       detail: Schema.NullOr(Schema.String),
       durationMs: Schema.NullOr(Schema.Int),

@@ -7,8 +7,12 @@ import {
   FileReceived,
   FileRejected,
   FileReleased,
+  FileRescanFailed,
+  FileRescanned,
+  FileRescanRequested,
   FileRetried,
-  FileScanned
+  FileScanned,
+  FileWithdrawn
 } from "../src/attachment/Events.ts"
 import type { DeskEvent, DeskEventType } from "../src/DeskEvent.ts"
 import type { Envelope, Visibility } from "../src/Envelope.ts"
@@ -27,6 +31,7 @@ import {
 } from "../src/Ids.ts"
 import type { Principal } from "../src/Principal.ts"
 import {
+  AttachmentWithdrawn,
   FileAttached,
   NoteAdded,
   TicketAssigned,
@@ -63,6 +68,13 @@ const events: Samples = {
   TicketAssigned: TicketAssigned.make({ ticketId, assigneeId: ada }),
   TicketStatusChanged: TicketStatusChanged.make({ ticketId, from: "open", to: "solved" }),
   FileAttached: FileAttached.make({ ticketId, fileId, name: "photo.jpg", audience: "internal" }),
+  AttachmentWithdrawn: AttachmentWithdrawn.make({
+    ticketId,
+    fileId,
+    name: "photo.jpg",
+    audience: "internal",
+    reason: "malware"
+  }),
   FileReceived: FileReceived.make({
     fileId,
     name: "photo.jpg",
@@ -93,21 +105,34 @@ const events: Samples = {
     durationMs: 40
   }),
   FileParked: FileParked.make({ fileId, stage: "convert", detail: "the converter was killed" }),
-  FileRetried: FileRetried.make({ fileId, stage: "convert" })
+  FileRetried: FileRetried.make({ fileId, stage: "convert" }),
+  FileRescanRequested: FileRescanRequested.make({ fileId }),
+  FileRescanned: FileRescanned.make({ fileId, tool, inspector: sharp, durationMs: 38 }),
+  FileRescanFailed: FileRescanFailed.make({ fileId, detail: "the content is damaged", tool, durationMs: 2 }),
+  FileWithdrawn: FileWithdrawn.make({ fileId, reason: "malware", detail: "Eicar-Signature", tool, durationMs: 40 })
 }
 
 const agent: Principal = { id: ada, role: "agent", name: "Ada", email: "ada@example.com" }
 const service: Principal = { id: PrincipalId.make("file-worker"), role: "service" }
 
 const ticketVisibility = (event: DeskEvent): Visibility => ({
-  audience: event._tag === "NoteAdded" || event._tag === "FileAttached" ? "internal" : "public",
+  audience: internal.has(event._tag) ? "internal" : "public",
   requesterId: carol,
   before: event._tag === "TicketOpened" ? null : { status: "open", assigneeId: null, requesterId: carol },
   after: { status: "open", assigneeId: event._tag === "TicketAssigned" ? ada : null, requesterId: carol }
 })
 
+const internal: ReadonlySet<string> = new Set([
+  "NoteAdded",
+  "FileAttached",
+  "AttachmentWithdrawn",
+  "FileRescanRequested",
+  "FileRescanned",
+  "FileRescanFailed"
+])
+
 const envelopeOf = (event: DeskEvent): Envelope => {
-  const isFile = "fileId" in event && !("ticketId" in event && event._tag === "FileAttached")
+  const isFile = "fileId" in event && event._tag !== "FileAttached" && event._tag !== "AttachmentWithdrawn"
   return {
     eventId: EventId.make(uuid(10)),
     streamType: isFile ? "file" : "ticket",
@@ -122,7 +147,7 @@ const envelopeOf = (event: DeskEvent): Envelope => {
     causationId: isFile ? EventId.make(uuid(13)) : null,
     traceparent: isFile ? null : "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     visibility: isFile
-      ? { audience: "public", requesterId: carol, before: null, after: null }
+      ? { audience: internal.has(event._tag) ? "internal" : "public", requesterId: carol, before: null, after: null }
       : ticketVisibility(event),
     event
   }

@@ -1,8 +1,11 @@
 // Which decider a command belongs to, and the facts about an event that its readers filter by. The command flow needs nothing
 // else of the domain to handle any command.
+
+import type { FileEvent } from "@holdfast/contracts/attachment/Events"
 import type { DeskCommand, DeskRefusal } from "@holdfast/contracts/Commands"
 import type { DeskEvent } from "@holdfast/contracts/DeskEvent"
 import type { TicketFacts, Visibility } from "@holdfast/contracts/Envelope"
+import type { TicketEvent } from "@holdfast/contracts/ticket/Events"
 import { Result, Schema } from "effect"
 import { Attachment, AttachmentDecider } from "./attachment/Attachment.ts"
 import { type DecisionContext, evolveAll } from "./Decider.ts"
@@ -31,6 +34,9 @@ export const decideCommand = (
     case "RegisterFile":
     case "RecordFileStage":
     case "RetryFile":
+    case "RescanFile":
+    case "RecordFileRescan":
+    case "WithdrawFile":
       return decideFile(isAttachment(state) ? state : null, command, context)
     default:
       return decideTicket(isTicket(state) ? state : null, command, context)
@@ -49,7 +55,7 @@ const decideTicket = (
       state = TicketDecider.evolve(state, event)
       const after = factsOf(state)
       return {
-        audience: event._tag === "NoteAdded" ? "internal" : event._tag === "FileAttached" ? event.audience : "public",
+        audience: audienceOfTicketEvent(event),
         requesterId: after?.requesterId ?? context.principal.id,
         before: factsOf(previous),
         after
@@ -57,6 +63,18 @@ const decideTicket = (
     })
     return { events, visibilities, state }
   })
+
+const audienceOfTicketEvent = (event: TicketEvent): Visibility["audience"] => {
+  switch (event._tag) {
+    case "NoteAdded":
+      return "internal"
+    case "FileAttached":
+    case "AttachmentWithdrawn":
+      return event.audience
+    default:
+      return "public"
+  }
+}
 
 const factsOf = (state: Ticket | null): TicketFacts | null =>
   state === null ? null : { status: state.status, assigneeId: state.assigneeId, requesterId: state.requester.id }
@@ -71,7 +89,19 @@ const decideFile = (
     const requesterId = state?.ownerId ?? context.principal.id
     return {
       events,
-      visibilities: events.map(() => ({ audience: "public", requesterId, before: null, after: null })),
+      visibilities: events.map((event) => ({
+        audience: internalFileEvents.has(event._tag) ? "internal" : "public",
+        requesterId,
+        before: null,
+        after: null
+      })),
       state
     }
   })
+
+/** That a released file is looked at again is the desk's own matter for as long as nothing is found. */
+const internalFileEvents: ReadonlySet<FileEvent["_tag"]> = new Set<FileEvent["_tag"]>([
+  "FileRescanRequested",
+  "FileRescanned",
+  "FileRescanFailed"
+])

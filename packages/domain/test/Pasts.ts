@@ -1,5 +1,5 @@
 // Random pasts of a desk: any commands by anybody, through the real decisions; what is refused simply did not happen.
-import type { StageOutcome } from "@holdfast/contracts/attachment/Commands"
+import type { RescanOutcome, StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import type { DeskCommand } from "@holdfast/contracts/Commands"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { FileId, PrincipalId, Sha256, TicketId } from "@holdfast/contracts/Ids"
@@ -31,7 +31,11 @@ const Step = Schema.TaggedUnion({
   Register: { file: Small, owner: Who },
   /** Whatever stage the file waits for. */
   Stage: { file: Small, outcome: Schema.Literals(["passed", "passed again", "Rejected", "Failed"]) },
-  Retry: { file: Small }
+  Retry: { file: Small },
+  Rescan: { file: Small },
+  Looked: { file: Small, outcome: Schema.Literals(["Clean", "Bad", "Failed"]) },
+  Withdraw: { file: Small },
+  Tell: { ticket: Small, file: Small, audience: Audience }
 })
 type Step = typeof Step.Type
 
@@ -47,6 +51,14 @@ const passed: { readonly [S in "identify" | "scan" | "convert" | "release"]: Sta
 }
 const failed: { readonly [O in "Rejected" | "Failed"]: StageOutcome } = {
   Rejected: { _tag: "Rejected", reason: "malware", detail: "found" },
+  Failed: { _tag: "Failed", detail: "it crashed" }
+}
+
+const tool = { name: "test", version: "1" }
+const found = { reason: "malware", detail: "found" } as const
+const looked: { readonly [O in RescanOutcome["_tag"]]: RescanOutcome } = {
+  Clean: { _tag: "Clean" },
+  Bad: { _tag: "Bad", ...found },
   Failed: { _tag: "Failed", detail: "it crashed" }
 }
 
@@ -73,6 +85,19 @@ const toCommand = (step: Step, ticketAt: (index: number) => TicketId, past: Read
       return { by: pipeline, command: recordStage(fileOf(step.file), step.outcome, past) }
     case "Retry":
       return { by: pipeline, command: { _tag: "RetryFile", fileId: fileOf(step.file) } }
+    case "Rescan":
+      return { by: pipeline, command: { _tag: "RescanFile", fileId: fileOf(step.file) } }
+    case "Looked": {
+      const outcome = looked[step.outcome]
+      const report = { fileId: fileOf(step.file), outcome, tool, durationMs: 1 }
+      return { by: pipeline, command: { _tag: "RecordFileRescan", ...report } }
+    }
+    case "Withdraw":
+      return { by: pipeline, command: { _tag: "WithdrawFile", fileId: fileOf(step.file), ...found, tool } }
+    case "Tell": {
+      const about = { fileId: fileOf(step.file), name: `${step.audience}.png`, audience: step.audience, ...found }
+      return { by: pipeline, command: { _tag: "WithdrawAttachment", ticketId: ticketAt(step.ticket), ...about } }
+    }
     default:
       return { by: byName(step.who), command: onTicket(step, ticketAt(step.ticket)) }
   }
@@ -85,11 +110,14 @@ const recordStage = (
 ): DeskCommand => {
   const file = past.filter(({ streamId }) => String(streamId) === fileId).reduce(applyFile, null)
   const stage = (file === null ? null : nextStage(file)) ?? "identify"
-  const found = outcome === "Rejected" || outcome === "Failed" ? failed[outcome] : passed[stage]
-  return { _tag: "RecordFileStage", fileId, stage, outcome: found, tool: { name: "test", version: "1" }, durationMs: 1 }
+  const reported = outcome === "Rejected" || outcome === "Failed" ? failed[outcome] : passed[stage]
+  return { _tag: "RecordFileStage", fileId, stage, outcome: reported, tool, durationMs: 1 }
 }
 
-type OnTicket = Exclude<Step, { readonly _tag: "Open" | "Register" | "Stage" | "Retry" }>
+type OnTicket = Exclude<
+  Step,
+  { readonly _tag: "Open" | "Register" | "Stage" | "Retry" | "Rescan" | "Looked" | "Withdraw" | "Tell" }
+>
 
 const onTicket = (step: OnTicket, ticketId: TicketId): DeskCommand => {
   switch (step._tag) {
@@ -117,7 +145,12 @@ const beginning: ReadonlyArray<Step> = [
   { _tag: "Open", who: "dora" },
   { _tag: "Register", file: 0, owner: "carol" },
   { _tag: "Stage", file: 0, outcome: "passed" },
-  { _tag: "Stage", file: 0, outcome: "passed" }
+  { _tag: "Stage", file: 0, outcome: "passed" },
+  { _tag: "Register", file: 1, owner: "dora" },
+  { _tag: "Stage", file: 1, outcome: "passed" },
+  { _tag: "Stage", file: 1, outcome: "passed" },
+  { _tag: "Stage", file: 1, outcome: "passed" },
+  { _tag: "Stage", file: 1, outcome: "passed" }
 ]
 
 /** What the log holds after these steps, at most three tickets and three files. */

@@ -9,6 +9,7 @@ import { wordsOfDocument } from "../src/ticket/CachedTicket.ts"
 import { applyDocument } from "../src/ticket/TicketView.ts"
 import { ada, carol, dora, pastOf, Steps, streamsOf } from "./Pasts.ts"
 
+const internal: ReadonlySet<string> = new Set(["NoteAdded", "FileRescanRequested", "FileRescanned", "FileRescanFailed"])
 const runs = { arbitrary: { runs: 60 } }
 
 describe("a customer", () => {
@@ -17,8 +18,7 @@ describe("a customer", () => {
     [Steps],
     ([steps]) => {
       for (const { event, visibility } of pastOf(steps)) {
-        const isInternal =
-          event._tag === "NoteAdded" || (event._tag === "FileAttached" && event.audience === "internal")
+        const isInternal = internal.has(event._tag) || ("audience" in event && event.audience === "internal")
         for (const reader of [carol, dora]) {
           const may = mayReadEvent(reader, visibility)
           if (isInternal || visibility.requesterId !== reader.id) expect(may).toBe(false)

@@ -1,6 +1,7 @@
 // A desk's past, made by the real decisions and nothing else: commands go in, envelopes as the log would hold them come out, positions
 // and versions in order. Deterministic: the same calls give the same events.
-import type { DeskCommand } from "@holdfast/contracts/Commands"
+import type { RescanOutcome } from "@holdfast/contracts/attachment/Commands"
+import { type DeskCommand, definitionOf } from "@holdfast/contracts/Commands"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import {
   CommandId,
@@ -55,10 +56,7 @@ export class History {
     const context = { principal: by, commandId, number: this.#number + 1 }
     const decision = Result.getOrThrow(decideCommand(before.state, command, context))
     if (command._tag === "OpenTicket") this.#number++
-    const streamType =
-      command._tag === "RegisterFile" || command._tag === "RecordFileStage" || command._tag === "RetryFile"
-        ? "file"
-        : "ticket"
+    const streamType = definitionOf(command._tag).streamType
     const made = decision.events.map((event, index): Envelope => {
       const position = this.envelopes.length + index + 1
       const visibility = decision.visibilities[index]
@@ -108,6 +106,11 @@ export class History {
     return fileId
   }
 
+  rescan(fileId: FileId, outcome: RescanOutcome): void {
+    const tool = { name: "test", version: "1" }
+    this.issue(pipeline, { _tag: "RecordFileRescan", fileId, outcome, tool, durationMs: 1 })
+  }
+
   /** Through every stage to released, with a thumbnail. */
   release(fileId: FileId): void {
     const tool = { name: "test", version: "1" }
@@ -136,6 +139,9 @@ const streamOf = (command: DeskCommand): string | null => {
     case "RegisterFile":
     case "RecordFileStage":
     case "RetryFile":
+    case "RescanFile":
+    case "RecordFileRescan":
+    case "WithdrawFile":
       return command.fileId
     default:
       return command.ticketId
@@ -177,6 +183,24 @@ export const fullHistory = (): History => {
   })
   history.issue(ada, { _tag: "ChangeTicketStatus", ticketId, status: "solved" })
   history.issue(carl, { _tag: "ReplyToTicket", ticketId, body: "It still burns." })
-  history.open(principal("customer", "dora", "Dora"), "No network", "The network is down.")
+  const dora = principal("customer", "dora", "Dora")
+  withdraw(history, dora, history.open(dora, "No network", "The network is down."))
   return history
+}
+
+const withdraw = (history: History, owner: Principal, ticketId: TicketId): void => {
+  const fileId = history.upload(owner, "network.png", ticketId)
+  history.issue(owner, { _tag: "AttachFile", ticketId, fileId, name: "network.png" })
+  history.release(fileId)
+  const outcomes = [
+    { _tag: "Failed", detail: "no" },
+    { _tag: "Clean" },
+    { _tag: "Bad", reason: "malware", detail: "found" }
+  ] as const
+  for (const outcome of outcomes) {
+    history.issue(pipeline, { _tag: "RescanFile", fileId })
+    history.rescan(fileId, outcome)
+  }
+  const about = { fileId, name: "network.png", audience: "public", reason: "malware", detail: "found" } as const
+  history.issue(pipeline, { _tag: "WithdrawAttachment", ticketId, ...about })
 }

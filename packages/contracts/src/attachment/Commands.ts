@@ -1,9 +1,10 @@
-// The commands on a file. Only the file pipeline issues them: an upload is registered once, then each stage reports its outcome.
+// The commands on a file. Mostly the file pipeline issues them: an upload is registered once, then each stage reports its outcome. People
+// send a file through again, or have a released one looked at again.
 import { Schema } from "effect"
 import { defineCommand } from "../Command.ts"
 import { FileId, PrincipalId, Sha256, TicketId } from "../Ids.ts"
 import { FileName, Line } from "../Text.ts"
-import { FileAlreadyRegistered, FileNotFound, FileStageNotExpected } from "./Refusals.ts"
+import { FileAlreadyRegistered, FileNotFound, FileNotReleased, FileStageNotExpected } from "./Refusals.ts"
 import { Derivative, FileStage, MediaType, RejectionReason, Tool } from "./Stages.ts"
 
 export const RegisterFile = defineCommand({
@@ -64,7 +65,57 @@ export const RetryFile = defineCommand({
   path: "/v1/files/:fileId/retry"
 })
 
-export const fileCommands = [RegisterFile, RecordFileStage, RetryFile] as const
+export const RescanFile = defineCommand({
+  name: "RescanFile",
+  summary: "Have a released file looked at again. Asking again before that was done changes nothing.",
+  streamType: "file",
+  streamIdField: "fileId",
+  fields: { fileId: FileId },
+  refusals: [FileNotFound, FileNotReleased],
+  roles: ["admin", "supervisor", "service"],
+  path: "/v1/files/:fileId/rescan"
+})
+
+/** `Failed`: it could not be looked at, and stays released. */
+export const RescanOutcome = Schema.TaggedUnion({
+  Clean: { inspector: Schema.optionalKey(Tool) },
+  Bad: { reason: RejectionReason, detail: Line(500) },
+  Failed: { detail: Line(500) }
+})
+export type RescanOutcome = typeof RescanOutcome.Type
+
+export const RecordFileRescan = defineCommand({
+  name: "RecordFileRescan",
+  summary:
+    "Record what looking at a released file again has found. Bad content withdraws the file. Repeating it changes nothing.",
+  streamType: "file",
+  streamIdField: "fileId",
+  fields: { fileId: FileId, outcome: RescanOutcome, tool: Tool, durationMs: Schema.Natural },
+  refusals: [FileNotFound, FileNotReleased],
+  roles: ["service"],
+  path: "/v1/files/:fileId/rescan-outcome"
+})
+
+export const WithdrawFile = defineCommand({
+  name: "WithdrawFile",
+  summary:
+    "Withdraw a file because its content was found bad in another file. One that is on its way and was scanned before that is rejected.",
+  streamType: "file",
+  streamIdField: "fileId",
+  fields: { fileId: FileId, reason: RejectionReason, detail: Line(500), tool: Tool },
+  refusals: [FileNotFound],
+  roles: ["service"],
+  path: "/v1/files/:fileId/withdrawal"
+})
+
+export const fileCommands = [
+  RegisterFile,
+  RecordFileStage,
+  RetryFile,
+  RescanFile,
+  RecordFileRescan,
+  WithdrawFile
+] as const
 
 export type FileCommand = (typeof fileCommands)[number]["command"]["Type"]
 export type FileRefusal = (typeof fileCommands)[number]["refusals"][number]["Type"]

@@ -78,6 +78,39 @@ export type FileParked = typeof FileParked.Type
 export const FileRetried = Schema.TaggedStruct("FileRetried", { fileId: FileId, stage: FileStage })
 export type FileRetried = typeof FileRetried.Type
 
+/** A released file is to be looked at again. */
+export const FileRescanRequested = Schema.TaggedStruct("FileRescanRequested", { fileId: FileId })
+export type FileRescanRequested = typeof FileRescanRequested.Type
+
+/** Looked at again, and still clean. */
+export const FileRescanned = Schema.TaggedStruct("FileRescanned", {
+  fileId: FileId,
+  tool: Tool,
+  inspector: Schema.optionalKey(Tool),
+  durationMs
+})
+export type FileRescanned = typeof FileRescanned.Type
+
+/** It could not be looked at again, for a reason of its own; it stays released. `tool` is the scanner that would have looked. */
+export const FileRescanFailed = Schema.TaggedStruct("FileRescanFailed", {
+  fileId: FileId,
+  detail: Line(500),
+  tool: Tool,
+  durationMs
+})
+export type FileRescanFailed = typeof FileRescanFailed.Type
+
+/** Found bad after its release: it gives its content to nobody any more, for good. */
+export const FileWithdrawn = Schema.TaggedStruct("FileWithdrawn", {
+  fileId: FileId,
+  reason: RejectionReason,
+  detail: Line(500),
+  tool: Tool,
+  /** Absent where another file with the same content was looked at. */
+  durationMs: Schema.optionalKey(Schema.Natural)
+})
+export type FileWithdrawn = typeof FileWithdrawn.Type
+
 export const FileEvent = Schema.Union([
   FileReceived,
   FileIdentified,
@@ -86,6 +119,10 @@ export const FileEvent = Schema.Union([
   FileReleased,
   FileRejected,
   FileParked,
-  FileRetried
+  FileRetried,
+  FileRescanRequested,
+  FileRescanned,
+  FileRescanFailed,
+  FileWithdrawn
 ])
 export type FileEvent = typeof FileEvent.Type

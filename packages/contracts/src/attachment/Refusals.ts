@@ -15,6 +15,12 @@ export class FileAlreadyRegistered extends Schema.TaggedError<FileAlreadyRegiste
   { httpApiStatus: 409, title: "This upload is registered already with other facts." }
 ) {}
 
+export class FileNotReleased extends Schema.TaggedError<FileNotReleased>()(
+  "FileNotReleased",
+  { fileId: FileId, state: FileState },
+  { httpApiStatus: 409, title: "Only a released file is looked at again." }
+) {}
+
 export class FileStageNotExpected extends Schema.TaggedError<FileStageNotExpected>()(
   "FileStageNotExpected",
   { fileId: FileId, state: FileState, stage: FileStage },

@@ -1,5 +1,6 @@
 // The stages of the file pipeline and what each one found. A file goes received, identified, scanned, converted, then released
-// or rejected; a stage that keeps failing parks the file until somebody retries it.
+// or rejected; a stage that keeps failing parks the file until somebody retries it. A released file is looked at again when the
+// scanner's signatures have changed, and withdrawn if it is found bad.
 import { Schema } from "effect"
 import { Sha256 } from "../Ids.ts"
 import { Line } from "../Text.ts"
@@ -11,12 +12,17 @@ export const FileState = Schema.Literals([
   "converted",
   "released",
   "rejected",
-  "parked"
+  "parked",
+  "withdrawn"
 ])
 export type FileState = typeof FileState.Type
 
 export const FileStage = Schema.Literals(["identify", "scan", "convert", "release"])
 export type FileStage = typeof FileStage.Type
+
+/** What a timeline tells of: the stages, and that a released file was looked at again. */
+export const TimelineStage = Schema.Literals([...FileStage.literals, "rescan"])
+export type TimelineStage = typeof TimelineStage.Type
 
 export const MediaType = Schema.String.check(
   Schema.isPattern(/^[a-z0-9][a-z0-9!#$&^_.+-]{0,63}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/, { expected: "a media type" })

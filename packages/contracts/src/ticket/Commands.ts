@@ -1,9 +1,10 @@
 // The commands on a ticket. A new ticket takes the id of the command that opened it, so a client knows it before the answer.
 import { Schema } from "effect"
+import { RejectionReason } from "../attachment/Stages.ts"
 import { defineCommand } from "../Command.ts"
 import { FileId, PrincipalId, TicketId } from "../Ids.ts"
 import { PersonRef } from "../Principal.ts"
-import { Body, FileName, Subject } from "../Text.ts"
+import { Body, FileName, Line, Subject } from "../Text.ts"
 import {
   StatusChangeNotAllowed,
   TicketAlreadyClaimed,
@@ -103,6 +104,25 @@ export const AttachFile = defineCommand({
   path: "/v1/tickets/:ticketId/files"
 })
 
+export const WithdrawAttachment = defineCommand({
+  name: "WithdrawAttachment",
+  summary:
+    "Tell a ticket, also a closed one, that a file on it was withdrawn; an internal note says why. Repeating it changes nothing.",
+  streamType: "ticket",
+  streamIdField: "ticketId",
+  fields: {
+    ticketId: TicketId,
+    fileId: FileId,
+    name: FileName,
+    audience: Audience,
+    reason: RejectionReason,
+    detail: Line(500)
+  },
+  refusals: [TicketNotFound],
+  roles: ["service"],
+  path: "/v1/tickets/:ticketId/files/:fileId/withdrawal"
+})
+
 export const ticketCommands = [
   OpenTicket,
   ReplyToTicket,
@@ -110,7 +130,8 @@ export const ticketCommands = [
   AssignTicket,
   ClaimTicket,
   ChangeTicketStatus,
-  AttachFile
+  AttachFile,
+  WithdrawAttachment
 ] as const
 
 export type TicketCommand = (typeof ticketCommands)[number]["command"]["Type"]

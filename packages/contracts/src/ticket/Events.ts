@@ -1,5 +1,6 @@
 // What can happen to a ticket. Encoded events are pinned by golden files; a change is a new schema version with an upcaster.
 import { Schema } from "effect"
+import { RejectionReason } from "../attachment/Stages.ts"
 import { FileId, MessageId, PrincipalId, TicketId } from "../Ids.ts"
 import { PersonRef } from "../Principal.ts"
 import { Body, FileName, Subject } from "../Text.ts"
@@ -46,12 +47,23 @@ export const FileAttached = Schema.TaggedStruct("FileAttached", {
 })
 export type FileAttached = typeof FileAttached.Type
 
+/** A file that hangs on the ticket was found bad after its release. Seen by those who saw the attachment. */
+export const AttachmentWithdrawn = Schema.TaggedStruct("AttachmentWithdrawn", {
+  ticketId: TicketId,
+  fileId: FileId,
+  name: FileName,
+  audience: Audience,
+  reason: RejectionReason
+})
+export type AttachmentWithdrawn = typeof AttachmentWithdrawn.Type
+
 export const TicketEvent = Schema.Union([
   TicketOpened,
   TicketReplied,
   NoteAdded,
   TicketAssigned,
   TicketStatusChanged,
-  FileAttached
+  FileAttached,
+  AttachmentWithdrawn
 ])
 export type TicketEvent = typeof TicketEvent.Type

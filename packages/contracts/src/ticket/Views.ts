@@ -1,5 +1,6 @@
 // What readers see of tickets: one header per ticket, its messages, and the standard lists.
 import { Schema } from "effect"
+import { RejectionReason } from "../attachment/Stages.ts"
 import { FileId, MessageId, Position, PrincipalId, StreamVersion, TicketId } from "../Ids.ts"
 import { PersonRef } from "../Principal.ts"
 import { Audience, TicketPriority, TicketStatus } from "./Status.ts"
@@ -10,6 +11,8 @@ export const AttachmentRef = Schema.Struct({
   audience: Audience,
   /** Staff shared it, so a reader of this attachment may open the file. Absent in views older than this field. */
   attachedByStaff: Schema.optionalKey(Schema.Boolean),
+  /** Why it was withdrawn after its release; absent while it was not. */
+  withdrawn: Schema.optionalKey(RejectionReason),
   attachedAt: Schema.DateTimeUtcFromString
 })
 export type AttachmentRef = typeof AttachmentRef.Type

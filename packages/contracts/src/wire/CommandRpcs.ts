@@ -2,7 +2,14 @@
 // everywhere. For clients written in TypeScript; over HTTP and WebSocket alike.
 import { Context, Schema } from "effect"
 import { Rpc, RpcGroup, RpcMiddleware } from "effect/rpc"
-import { RecordFileStage, RegisterFile, RetryFile } from "../attachment/Commands.ts"
+import {
+  RecordFileRescan,
+  RecordFileStage,
+  RegisterFile,
+  RescanFile,
+  RetryFile,
+  WithdrawFile
+} from "../attachment/Commands.ts"
 import { CommandAccepted, type CommandDefinition, CommandMeta } from "../Command.ts"
 import { commandErrors, Unauthenticated, WriteUnavailable } from "../CommandErrors.ts"
 import type { Principal } from "../Principal.ts"
@@ -13,7 +20,8 @@ import {
   ChangeTicketStatus,
   ClaimTicket,
   OpenTicket,
-  ReplyToTicket
+  ReplyToTicket,
+  WithdrawAttachment
 } from "../ticket/Commands.ts"
 
 /** Who calls, once the token is verified. */
@@ -52,5 +60,9 @@ export class CommandRpcs extends RpcGroup.make(
   rpcOf(AttachFile),
   rpcOf(RegisterFile),
   rpcOf(RecordFileStage),
-  rpcOf(RetryFile)
+  rpcOf(RetryFile),
+  rpcOf(RescanFile),
+  rpcOf(RecordFileRescan),
+  rpcOf(WithdrawFile),
+  rpcOf(WithdrawAttachment)
 ).middleware(Authenticated) {}

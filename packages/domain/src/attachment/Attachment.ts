@@ -1,5 +1,6 @@
 // The file pipeline as a state machine: received, identified, scanned, converted, released; or rejected at any stage; or parked
-// until somebody retries. Recording a stage again changes nothing, so a stage that ran twice counts once.
+// until somebody retries. A released file may be looked at again, any number of times, and is withdrawn for good when it is found bad.
+// Recording a stage again changes nothing, so a stage that ran twice counts once.
 import type { FileCommand, FileRefusal, StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import {
   FileConverted,
@@ -9,10 +10,19 @@ import {
   FileReceived,
   FileRejected,
   FileReleased,
+  FileRescanFailed,
+  FileRescanned,
+  FileRescanRequested,
   FileRetried,
-  FileScanned
+  FileScanned,
+  FileWithdrawn
 } from "@holdfast/contracts/attachment/Events"
-import { FileAlreadyRegistered, FileNotFound, FileStageNotExpected } from "@holdfast/contracts/attachment/Refusals"
+import {
+  FileAlreadyRegistered,
+  FileNotFound,
+  FileNotReleased,
+  FileStageNotExpected
+} from "@holdfast/contracts/attachment/Refusals"
 import { Derivative, FileStage, FileState, MediaType } from "@holdfast/contracts/attachment/Stages"
 import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
 import { Result, Schema } from "effect"
@@ -28,16 +38,25 @@ export const Attachment = Schema.Struct({
   derivatives: Schema.Array(Derivative),
   state: FileState,
   /** The stage that a parked file failed at. */
-  parkedAt: Schema.NullOr(FileStage)
+  parkedAt: Schema.NullOr(FileStage),
+  /** Asked for, and not done yet. Absent in states older than this field. */
+  isRescanPending: Schema.optionalKey(Schema.Boolean)
 })
 export type Attachment = typeof Attachment.Type
 
 type Decision = Result.Result<ReadonlyArray<FileEvent>, FileRefusal>
 type RecordFileStage = Extract<FileCommand, { readonly _tag: "RecordFileStage" }>
 type RegisterFile = Extract<FileCommand, { readonly _tag: "RegisterFile" }>
+type RecordFileRescan = Extract<FileCommand, { readonly _tag: "RecordFileRescan" }>
+type WithdrawFile = Extract<FileCommand, { readonly _tag: "WithdrawFile" }>
 
 const stages: ReadonlyArray<FileStage> = ["identify", "scan", "convert", "release"]
-const stateAfter = { identify: "identified", scan: "scanned", convert: "converted", release: "released" } as const
+export const stateAfter = {
+  identify: "identified",
+  scan: "scanned",
+  convert: "converted",
+  release: "released"
+} as const
 /** What a file waits as for each stage; a retried file goes back to it. */
 export const stateBefore = {
   identify: "received",
@@ -46,19 +65,27 @@ export const stateBefore = {
   release: "converted"
 } as const
 
-/** The stage that a file waits for; null once it is released, rejected or parked. */
+/** The stage that a file waits for; null once it is released, rejected, parked or withdrawn. */
 export const nextStage = (file: Pick<Attachment, "state">): FileStage | null =>
   stages.find((stage) => stateBefore[stage] === file.state) ?? null
 
 const decide = (state: Attachment | null, command: FileCommand): Decision => {
   if (command._tag === "RegisterFile") return register(state, command)
   if (state === null) return Result.fail(new FileNotFound({ fileId: command.fileId }))
-  if (command._tag === "RetryFile") {
-    return Result.succeed(
-      state.parkedAt === null ? [] : [FileRetried.make({ fileId: state.fileId, stage: state.parkedAt })]
-    )
+  switch (command._tag) {
+    case "RetryFile":
+      return Result.succeed(
+        state.parkedAt === null ? [] : [FileRetried.make({ fileId: state.fileId, stage: state.parkedAt })]
+      )
+    case "RecordFileStage":
+      return recordStage(state, command)
+    case "RescanFile":
+      return requestRescan(state)
+    case "RecordFileRescan":
+      return recordRescan(state, command)
+    case "WithdrawFile":
+      return Result.succeed(withdraw(state, command))
   }
-  return recordStage(state, command)
 }
 
 const register = (state: Attachment | null, command: RegisterFile): Decision => {
@@ -79,7 +106,7 @@ const recordStage = (state: Attachment, command: RecordFileStage): Decision => {
 
 /** The stage was recorded before, or the file has ended: a repeated report is no news. */
 const isBehind = (state: Attachment, stage: FileStage): boolean => {
-  if (state.state === "rejected" || state.state === "released") return true
+  if (state.state === "rejected" || state.state === "released" || state.state === "withdrawn") return true
   const next = nextStage(state)
   return next !== null && stages.indexOf(stage) < stages.indexOf(next)
 }
@@ -102,6 +129,38 @@ const stageEvent = (state: Attachment, command: RecordFileStage, outcome: StageO
     case "Released":
       return stage === "release" ? FileReleased.make({ fileId, content: contentOf(state), tool, durationMs }) : null
   }
+}
+
+/** Asking again for what is asked for already is no news. */
+const requestRescan = (state: Attachment): Decision => {
+  const { fileId } = state
+  if (state.state !== "released") return Result.fail(new FileNotReleased({ fileId, state: state.state }))
+  return Result.succeed(state.isRescanPending === true ? [] : [FileRescanRequested.make({ fileId })])
+}
+
+const recordRescan = (state: Attachment, command: RecordFileRescan): Decision => {
+  const { durationMs, fileId, outcome, tool } = command
+  if (state.state !== "released" && state.state !== "withdrawn") {
+    return Result.fail(new FileNotReleased({ fileId, state: state.state }))
+  }
+  // Reported before, or withdrawn meanwhile for what another file with this content was found to be.
+  if (state.state === "withdrawn" || state.isRescanPending !== true) return Result.succeed([])
+  switch (outcome._tag) {
+    case "Clean":
+      return Result.succeed([FileRescanned.make({ fileId, ...factsOf(outcome), tool, durationMs })])
+    case "Failed":
+      return Result.succeed([FileRescanFailed.make({ fileId, ...factsOf(outcome), tool, durationMs })])
+    case "Bad":
+      return Result.succeed([FileWithdrawn.make({ fileId, ...factsOf(outcome), tool, durationMs })])
+  }
+}
+
+/** What waits for its scan is left to it. What is beyond was scanned before the content was found bad, and is not to be released. */
+const withdraw = (state: Attachment, { detail, fileId, reason, tool }: WithdrawFile): ReadonlyArray<FileEvent> => {
+  if (state.state === "released") return [FileWithdrawn.make({ fileId, reason, detail, tool })]
+  const next = state.parkedAt ?? nextStage(state)
+  const isScanned = next === "convert" || next === "release"
+  return isScanned ? [FileRejected.make({ fileId, stage: "scan", reason, detail, tool, durationMs: 0 })] : []
 }
 
 const factsOf = <A extends { readonly _tag: string }>({ _tag, ...facts }: A): Omit<A, "_tag"> => facts
@@ -133,11 +192,18 @@ const evolve = (state: Attachment | null, event: FileEvent): Attachment | null =
     case "FileReleased":
       return { ...state, state: stateAfter.release }
     case "FileRejected":
-      return { ...state, state: "rejected" }
+      return { ...state, state: "rejected", parkedAt: null }
     case "FileParked":
       return { ...state, state: "parked", parkedAt: event.stage }
     case "FileRetried":
       return { ...state, state: stateBefore[event.stage], parkedAt: null }
+    case "FileRescanRequested":
+      return { ...state, isRescanPending: true }
+    case "FileRescanned":
+    case "FileRescanFailed":
+      return { ...state, isRescanPending: false }
+    case "FileWithdrawn":
+      return { ...state, state: "withdrawn", isRescanPending: false }
   }
 }
 

@@ -1,7 +1,7 @@
 // The view of a file as a pure fold, under the same law as a ticket's.
 
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
-import type { FileStage, Tool } from "@holdfast/contracts/attachment/Stages"
+import type { Tool } from "@holdfast/contracts/attachment/Stages"
 import type { FileView, StageRecord } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { stateBefore } from "./Attachment.ts"
@@ -17,15 +17,26 @@ export const applyFile = (view: FileView | null, envelope: Envelope): FileView |
     version: envelope.streamVersion,
     position: envelope.position,
     updatedAt: envelope.occurredAt,
-    timeline: changed.timeline.slice(-timelineMax)
+    timeline: bounded(changed.timeline)
   }
+}
+
+/** How the file came to be released stays told however often it is looked at again. */
+const bounded = (timeline: FileView["timeline"]): FileView["timeline"] => {
+  let excess = timeline.length - timelineMax
+  const kept = timeline.filter(({ outcome, stage }) => {
+    const isDropped = excess > 0 && stage === "rescan" && (outcome === "requested" || outcome === "passed")
+    if (isDropped) excess--
+    return !isDropped
+  })
+  return kept.slice(-timelineMax)
 }
 
 const changeOf = (view: FileView | null, envelope: Envelope): FileView | null => {
   const { event } = envelope
   if (event._tag === "FileReceived") return received(envelope, event)
   if (view === null) return null
-  const passed = (stage: FileStage, ran: Ran): FileView["timeline"] =>
+  const passed = (stage: StageRecord["stage"], ran: Ran): FileView["timeline"] =>
     record(view, envelope, { stage, outcome: "passed", detail: ran.detail ?? null, ...by(ran) })
   switch (event._tag) {
     case "FileIdentified":
@@ -41,9 +52,14 @@ const changeOf = (view: FileView | null, envelope: Envelope): FileView | null =>
         content: event.content,
         timeline: passed("release", event)
       }
+    case "FileRescanned":
+      return { ...view, timeline: passed("rescan", { ...event, detail: lookedInto(event.inspector) }) }
     case "FileRejected":
     case "FileParked":
     case "FileRetried":
+    case "FileRescanRequested":
+    case "FileRescanFailed":
+    case "FileWithdrawn":
       return stopped(view, envelope, event)
     default:
       return null
@@ -57,10 +73,21 @@ const lookedInto = (inspector: Tool | undefined): string | null =>
 type Ran = Partial<Pick<StageRecord, "tool" | "durationMs" | "detail">>
 const by = ({ durationMs, tool }: Ran) => ({ tool: tool ?? null, durationMs: durationMs ?? null })
 
-type Stopped = Extract<FileEvent, { readonly _tag: "FileRejected" | "FileParked" | "FileRetried" }>
+type Stopped = Extract<
+  FileEvent,
+  {
+    readonly _tag:
+      | "FileRejected"
+      | "FileParked"
+      | "FileRetried"
+      | "FileRescanRequested"
+      | "FileRescanFailed"
+      | "FileWithdrawn"
+  }
+>
 
 const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView => {
-  const { stage } = event
+  const stage = "stage" in event ? event.stage : "rescan"
   switch (event._tag) {
     case "FileRejected": {
       const { detail, durationMs, reason, tool } = event
@@ -73,7 +100,18 @@ const stopped = (view: FileView, envelope: Envelope, event: Stopped): FileView =
     }
     case "FileRetried": {
       const timeline = record(view, envelope, { stage, outcome: "retried", detail: null, ...by({}) })
-      return { ...view, state: stateBefore[stage], timeline }
+      return { ...view, state: stateBefore[event.stage], timeline }
+    }
+    case "FileRescanRequested":
+      return { ...view, timeline: record(view, envelope, { stage, outcome: "requested", detail: null, ...by({}) }) }
+    case "FileRescanFailed": {
+      const timeline = record(view, envelope, { stage, outcome: "failed", detail: event.detail, ...by(event) })
+      return { ...view, timeline }
+    }
+    case "FileWithdrawn": {
+      const { detail, reason } = event
+      const timeline = record(view, envelope, { stage, outcome: "withdrawn", detail, ...by(event) })
+      return { ...view, state: "withdrawn", rejection: { reason, detail }, content: null, timeline }
     }
   }
 }

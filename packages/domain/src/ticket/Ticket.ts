@@ -3,6 +3,7 @@ import { FileId, MessageId, PrincipalId, TicketId } from "@holdfast/contracts/Id
 import { isStaff, PersonRef, toPersonRef } from "@holdfast/contracts/Principal"
 import type { TicketCommand, TicketRefusal } from "@holdfast/contracts/ticket/Commands"
 import {
+  AttachmentWithdrawn,
   FileAttached,
   NoteAdded,
   TicketAssigned,
@@ -30,13 +31,16 @@ export const Ticket = Schema.Struct({
   status: TicketStatus,
   assigneeId: Schema.NullOr(PrincipalId),
   /** The newest attachments, so that attaching one twice is no news. */
-  fileIds: Schema.Array(FileId)
+  fileIds: Schema.Array(FileId),
+  /** The newest withdrawn ones among them, so that telling of one twice is no news. Absent in states older than this field. */
+  withdrawnFileIds: Schema.optionalKey(Schema.Array(FileId))
 })
 export type Ticket = typeof Ticket.Type
 
 type Decision = Result.Result<ReadonlyArray<TicketEvent>, TicketRefusal>
 type OpenTicket = Extract<TicketCommand, { readonly _tag: "OpenTicket" }>
-type OnTicket = Exclude<TicketCommand, OpenTicket>
+type WithdrawAttachment = Extract<TicketCommand, { readonly _tag: "WithdrawAttachment" }>
+type OnTicket = Exclude<TicketCommand, OpenTicket | WithdrawAttachment>
 
 const fileIdsMax = 200
 
@@ -46,6 +50,8 @@ const decide = (state: Ticket | null, command: TicketCommand, context: DecisionC
   if (state === null || !mayReadStream(context.principal, state.requester.id)) {
     return Result.fail(new TicketNotFound({ ticketId }))
   }
+  // What became of a file is a fact, also where nobody may add to the conversation any more.
+  if (command._tag === "WithdrawAttachment") return Result.succeed(withdrawAttachment(state, command, context))
   if (state.status === "closed") return Result.fail(new TicketNotOpen({ ticketId }))
   return change(state, command, context)
 }
@@ -101,6 +107,20 @@ const change = (state: Ticket, command: OnTicket, context: DecisionContext): Dec
   }
 }
 
+/** People are told what; staff also why. */
+const withdrawAttachment = (
+  state: Ticket,
+  { audience, detail, fileId, name, reason, ticketId }: WithdrawAttachment,
+  context: DecisionContext
+): ReadonlyArray<TicketEvent> => {
+  if (state.withdrawnFileIds?.includes(fileId) === true) return []
+  const body = `The file "${name}" was withdrawn after its release: ${detail} (${reason}). Links to it are dead.`
+  return [
+    AttachmentWithdrawn.make({ ticketId, fileId, name, audience, reason }),
+    NoteAdded.make({ ticketId, messageId: MessageId.make(context.commandId), body })
+  ]
+}
+
 /** The requester's reply brings the ticket back to the desk; the first answer of staff opens it. */
 const statusAfterReply = (state: Ticket, { principal }: DecisionContext): TicketStatus => {
   if (!isStaff(principal)) return state.status === "new" ? "new" : "open"
@@ -144,6 +164,8 @@ const evolve = (state: Ticket | null, event: TicketEvent): Ticket | null => {
       return { ...state, status: event.to }
     case "FileAttached":
       return { ...state, fileIds: [...state.fileIds, event.fileId].slice(-fileIdsMax) }
+    case "AttachmentWithdrawn":
+      return { ...state, withdrawnFileIds: [...(state.withdrawnFileIds ?? []), event.fileId].slice(-fileIdsMax) }
   }
 }
 

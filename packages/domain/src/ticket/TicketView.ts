@@ -42,6 +42,11 @@ const changeOf = (view: TicketView | null, envelope: Envelope): TicketView | nul
       const attachment = { fileId, name, audience, attachedByStaff, attachedAt: envelope.occurredAt }
       return { ...view, attachments: [...view.attachments, attachment].slice(-attachmentsMax) }
     }
+    case "AttachmentWithdrawn": {
+      const { fileId, reason } = event
+      const attachments = view.attachments.map((one) => (one.fileId === fileId ? { ...one, withdrawn: reason } : one))
+      return { ...view, attachments }
+    }
     default:
       return null
   }

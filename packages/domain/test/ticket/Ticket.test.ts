@@ -3,6 +3,7 @@ import { describe, it } from "@effect/vitest"
 import { FileId, MessageId, PrincipalId, TicketId } from "@holdfast/contracts/Ids"
 import { toPersonRef } from "@holdfast/contracts/Principal"
 import {
+  AttachmentWithdrawn,
   FileAttached,
   NoteAdded,
   TicketAssigned,
@@ -247,5 +248,32 @@ describe("AttachFile", () => {
       .refused(notOpen)
     given().when(command, carol).refused(notFound)
     given(opened).when(command, dora).refused(notFound)
+  })
+})
+
+describe("WithdrawAttachment", () => {
+  const service = principal("service", "file-worker")
+  const found = { reason: "malware", audience: "public", name: "fire.png" } as const
+  const command = { _tag: "WithdrawAttachment", ticketId, fileId, ...found, detail: "Eicar" } as const
+  const withdrawn = AttachmentWithdrawn.make({ ticketId, fileId, ...found })
+  const note = NoteAdded.make({
+    ticketId,
+    messageId: MessageId.make(firstCommandId),
+    body: 'The file "fire.png" was withdrawn after its release: Eicar (malware). Links to it are dead.'
+  })
+
+  it("tells those who saw the attachment what, and staff also why; a closed ticket too", () => {
+    given(opened).when(command, service).accepted(withdrawn, note)
+    given(...closed)
+      .when(command, service)
+      .accepted(withdrawn, note)
+  })
+
+  it("changes nothing when it is told already", () => {
+    given(opened, withdrawn, note).when(command, service).unchanged()
+  })
+
+  it("is refused where there is none", () => {
+    given().when(command, service).refused(notFound)
   })
 })

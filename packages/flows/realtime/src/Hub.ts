@@ -21,8 +21,8 @@ export interface Operation {
   readonly interest: Interest
   /** Resume after this position; null: live from now. */
   readonly after: Position | null
-  /** The payload of one `next` message, as it goes over the wire. */
-  readonly encode: (envelope: Envelope, change: ListChange) => Uint8Array
+  /** The payload of one `next` message, as it goes over the wire; the same for every reader of one audience. */
+  readonly encode: (envelope: Envelope, change: ListChange, reader: Principal) => Uint8Array
 }
 
 /** Where a subscription's events go. */
@@ -192,8 +192,8 @@ export class Hub {
   #encodedFor(group: Group, envelope: Envelope): Uint8Array | null {
     const change = changeFor(group.operation.interest, group.reader, envelope)
     if (change === null) return null
-    if (group.memberCount === 1) return group.operation.encode(envelope, change)
-    return this.#encoded(`${envelope.position} ${group.key}`, () => group.operation.encode(envelope, change))
+    const encode = () => group.operation.encode(envelope, change, group.reader)
+    return group.memberCount === 1 ? encode() : this.#encoded(`${envelope.position} ${group.key}`, encode)
   }
 
   #deliver(envelope: Envelope): void {
@@ -205,7 +205,7 @@ export class Hub {
     if (group.live.size === 0) return
     const change = changeFor(group.operation.interest, group.reader, envelope)
     if (change === null) return
-    const encoded = group.operation.encode(envelope, change)
+    const encoded = group.operation.encode(envelope, change, group.reader)
     for (const subscription of group.live) subscription.sink.send(encoded)
   }
 

@@ -62,8 +62,8 @@ export const prepareSubscription = async (
 }
 
 const encodeWith = (validated: ValidatedSubscription): Operation["encode"] => {
-  return (envelope, change) => {
-    const payload = payloadOf(envelope, change)
+  return (envelope, change, reader) => {
+    const payload = payloadOf(envelope, change, reader)
     const rootValue = { ticketChanged: payload, ticketListChanged: payload, fileProgress: payload }
     const result = executeSubscriptionEvent({ ...validated, rootValue })
     if (result instanceof Promise || "then" in result) throw new Error("an event's fields are there at once")

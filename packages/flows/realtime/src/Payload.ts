@@ -1,16 +1,16 @@
-// An event as a subscriber gets it: flat, with what belongs to the event's type and null for the rest. Only what every reader of the
-// event may see is here: people appear without their addresses.
+// An event as a subscriber gets it: flat, with what belongs to the event's type and null for the rest. People appear without their
+// addresses, and which tools of which versions looked at a file is for staff.
 import type { FileEvent } from "@holdfast/contracts/attachment/Events"
-import type { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
+import type { FileState, TimelineStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import type { Principal } from "@holdfast/contracts/Principal"
+import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import { stateBefore } from "@holdfast/domain/attachment/Attachment"
 import type { ListChange } from "@holdfast/domain/ticket/TicketLists"
 import { DateTime } from "effect"
 
 type Payload = Readonly<Record<string, unknown>>
 
-export const payloadOf = (envelope: Envelope, change: ListChange): Payload => ({
+export const payloadOf = (envelope: Envelope, change: ListChange, reader: Principal): Payload => ({
   position: envelope.position,
   eventId: envelope.eventId,
   type: envelope.event._tag,
@@ -18,10 +18,16 @@ export const payloadOf = (envelope: Envelope, change: ListChange): Payload => ({
   actor: actorOf(envelope.principal),
   streamVersion: envelope.streamVersion,
   change,
-  ...detailsOf(envelope)
+  ...detailsOf(envelope),
+  ...(isStaff(reader) ? toolsOf(envelope.event) : {})
 })
 
 const actorOf = ({ id, name }: Principal): Payload => ({ id, name: name ?? null })
+
+const toolsOf = (event: Envelope["event"]): Payload => ({
+  ...("tool" in event && event.tool !== undefined ? { tool: event.tool } : {}),
+  ...("inspector" in event && event.inspector !== undefined ? { inspector: event.inspector } : {})
+})
 
 const detailsOf = ({ event, visibility }: Envelope): Payload => {
   switch (event._tag) {
@@ -33,6 +39,10 @@ const detailsOf = ({ event, visibility }: Envelope): Payload => {
     case "FileAttached": {
       const { _tag, ...specifics } = event
       return { ...factsOf(visibility), ...specifics, ...(_tag === "FileAttached" ? { fileName: event.name } : {}) }
+    }
+    case "AttachmentWithdrawn": {
+      const { audience, fileId, name, reason, ticketId } = event
+      return { ...factsOf(visibility), ticketId, fileId, fileName: name, audience, reason }
     }
     default:
       return fileDetailsOf(event)
@@ -57,15 +67,22 @@ const fileDetailsOf = (event: FileEvent): Payload => {
     case "FileIdentified":
       return { ...base, mediaType: event.mediaType, durationMs: event.durationMs }
     case "FileScanned":
-    case "FileConverted":
+    case "FileRescanned":
       return { ...base, durationMs: event.durationMs }
-    case "FileReleased":
-      return { ...base, sizeBytes: event.content.sizeBytes, mediaType: event.content.mediaType }
+    case "FileConverted":
+      return { ...base, detail: event.detail ?? null, durationMs: event.durationMs }
+    case "FileReleased": {
+      const { mediaType, sizeBytes } = event.content
+      return { ...base, sizeBytes, mediaType, durationMs: event.durationMs ?? null }
+    }
     case "FileRejected":
-      return { ...base, reason: event.reason, detail: event.detail, durationMs: event.durationMs }
+    case "FileWithdrawn":
+      return { ...base, reason: event.reason, detail: event.detail, durationMs: event.durationMs ?? null }
     case "FileParked":
-      return { ...base, detail: event.detail }
+    case "FileRescanFailed":
+      return { ...base, detail: event.detail, durationMs: event.durationMs ?? null }
     case "FileRetried":
+    case "FileRescanRequested":
       return base
   }
 }
@@ -74,10 +91,14 @@ const passed = {
   FileIdentified: { stage: "identify", state: "identified" },
   FileScanned: { stage: "scan", state: "scanned" },
   FileConverted: { stage: "convert", state: "converted" },
-  FileReleased: { stage: "release", state: "released" }
+  FileReleased: { stage: "release", state: "released" },
+  FileRescanRequested: { stage: "rescan", state: "released" },
+  FileRescanned: { stage: "rescan", state: "released" },
+  FileRescanFailed: { stage: "rescan", state: "released" },
+  FileWithdrawn: { stage: "rescan", state: "withdrawn" }
 } as const
 
-const reached = (event: FileEvent): { readonly stage: FileStage | null; readonly state: FileState } => {
+const reached = (event: FileEvent): { readonly stage: TimelineStage | null; readonly state: FileState } => {
   switch (event._tag) {
     case "FileReceived":
       return { stage: null, state: "received" }

@@ -31,7 +31,10 @@ type Subscription {
   ticketChanged(id: ID!, after: Position): TicketChange!
   "The changes of the tickets in one of your lists; a ticket that leaves the list says so once."
   ticketListChanged(list: TicketListName!, after: Position): TicketChange!
-  "One file's way through the pipeline."
+  """
+  One file's way through the pipeline, and what became of it after its release. A customer is sent the way of their own files, and hears of
+  a rescan only if it withdraws the file; that a file on their ticket was withdrawn is told by the ticket.
+  """
   fileProgress(id: ID!, after: Position): FileChange!
 }
 
@@ -58,7 +61,7 @@ type Actor {
 type TicketChange {
   position: Position!
   eventId: ID!
-  "TicketOpened, TicketReplied, NoteAdded, TicketAssigned, TicketStatusChanged or FileAttached."
+  "TicketOpened, TicketReplied, NoteAdded, TicketAssigned, TicketStatusChanged, FileAttached or AttachmentWithdrawn."
   type: String!
   occurredAt: DateTime!
   actor: Actor!
@@ -85,25 +88,30 @@ type TicketChange {
   messageId: ID
   "TicketOpened, TicketReplied and NoteAdded."
   body: String
-  "FileAttached."
+  "FileAttached and AttachmentWithdrawn."
   fileId: ID
-  "FileAttached."
+  "FileAttached and AttachmentWithdrawn."
   fileName: String
+  "AttachmentWithdrawn: why."
+  reason: String
 }
 
 type FileChange {
   position: Position!
   eventId: ID!
-  "FileReceived, FileIdentified, FileScanned, FileConverted, FileReleased, FileRejected, FileParked or FileRetried."
+  """
+  FileReceived, FileIdentified, FileScanned, FileConverted, FileReleased, FileRejected, FileParked, FileRetried, FileRescanRequested,
+  FileRescanned, FileRescanFailed or FileWithdrawn.
+  """
   type: String!
   occurredAt: DateTime!
   actor: Actor!
   fileId: ID!
   streamVersion: Int!
   change: ChangeKind!
-  "The file's state after the event: received, identified, scanned, converted, released, rejected or parked."
+  "The file's state after the event: received, identified, scanned, converted, released, rejected, parked or withdrawn."
   state: String!
-  "The stage that the event is about."
+  "The stage that the event is about: identify, scan, convert, release or rescan."
   stage: String
   "FileReceived."
   name: String
@@ -112,12 +120,22 @@ type FileChange {
   "FileReceived: as declared. FileIdentified: as found. FileReleased: of what a download gives."
   mediaType: String
   ticketId: ID
-  "FileRejected."
+  "FileRejected and FileWithdrawn."
   reason: String
-  "FileRejected and FileParked."
+  "FileRejected, FileWithdrawn, FileParked, FileRescanFailed; FileConverted: what was not made, and why."
   detail: String
   "How long the stage took."
   durationMs: Int
+  "What did the stage. Staff only."
+  tool: Tool
+  "What looked inside before the scanner did. Staff only."
+  inspector: Tool
+}
+
+type Tool {
+  name: String!
+  version: String!
+  signatureVersion: String
 }
 `
 

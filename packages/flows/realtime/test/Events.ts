@@ -45,6 +45,7 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
     TicketAssigned: { ...ticket, assigneeId: "agent-1" },
     TicketStatusChanged: { ...ticket, from: "open", to: "solved" },
     FileAttached: { ...ticket, ...file, name: "a.png", audience: "public" },
+    AttachmentWithdrawn: { ...ticket, ...file, name: "a.png", audience: "public", reason: "malware" },
     FileReceived: { ...file, name: "a.png", sizeBytes: 1, sha256, declaredType: "image/png", ownerId: "customer-1" },
     FileIdentified: { ...file, mediaType: "image/png", tool, durationMs: 1 },
     FileScanned: { ...file, tool, durationMs: 1 },
@@ -52,7 +53,11 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
     FileReleased: { ...file, content: { sha256, sizeBytes: 1, mediaType: "image/png" } },
     FileRejected: { ...file, stage: "scan", reason: "malware", detail: "Eicar", tool, durationMs: 1 },
     FileParked: { ...file, stage: "scan", detail: "the scanner is away" },
-    FileRetried: { ...file, stage: "scan" }
+    FileRetried: { ...file, stage: "scan" },
+    FileRescanRequested: file,
+    FileRescanned: { ...file, tool, inspector: tool, durationMs: 1 },
+    FileRescanFailed: { ...file, detail: "the content is damaged", tool, durationMs: 1 },
+    FileWithdrawn: { ...file, reason: "malware", detail: "Eicar", tool, durationMs: 1 }
   }
 }
 

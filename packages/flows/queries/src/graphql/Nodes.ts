@@ -4,6 +4,7 @@
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import type { FileJson, MessageJson, PersonJson, TicketRecord } from "@holdfast/database/ReadTables"
+import { stageUnderWay, stateOfRecord } from "@holdfast/domain/attachment/Timeline"
 import { mayReadPart, mayReadStream } from "@holdfast/domain/Permissions"
 
 export interface PersonNode {
@@ -41,6 +42,7 @@ export interface AttachmentNode {
   readonly audience: string
   readonly attachedAt: string
   readonly attachedByStaff: boolean
+  readonly withdrawn: string | null
 }
 
 const requesterOf = ({ ticket }: TicketRecord) => PrincipalId.make(ticket.requester.id)
@@ -73,7 +75,11 @@ export const ticketNode = (viewer: Principal, record: TicketRecord): TicketNode 
 const readableAttachments = (viewer: Principal, record: TicketRecord): ReadonlyArray<AttachmentNode> =>
   record.ticket.attachments
     .filter(({ audience }) => mayReadPart(viewer, requesterOf(record), audience))
-    .map((attachment) => ({ ...attachment, attachedByStaff: attachment.attachedByStaff ?? false }))
+    .map((attachment) => ({
+      ...attachment,
+      attachedByStaff: attachment.attachedByStaff ?? false,
+      withdrawn: attachment.withdrawn ?? null
+    }))
 
 export const messageNode = (viewer: Principal, message: MessageJson) => ({
   id: message.id,
@@ -93,3 +99,24 @@ export const mayReadFile = (viewer: Principal, file: FileJson): boolean =>
 export const isShownFile = (viewer: Principal, fileId: string, record: TicketRecord): boolean =>
   mayReadTicket(viewer, record) &&
   readableAttachments(viewer, record).some((one) => one.fileId === fileId && one.attachedByStaff)
+
+/**
+ * The way of a file as a reader is told of it. That it is looked at again after its release, and by which tools of which versions, is the
+ * desk's own matter; what became of it is not.
+ */
+export const wayOf = (viewer: Principal, file: FileJson) => {
+  const staff = isStaff(viewer)
+  const stage = stageUnderWay(file)
+  const isTold = stage !== null && (staff || stage !== "rescan")
+  return {
+    underWay: isTold ? { stage, since: file.timeline.at(-1)?.at ?? file.receivedAt } : null,
+    timeline: file.timeline
+      .filter(({ outcome, stage }) => staff || stage !== "rescan" || outcome === "withdrawn")
+      .map((record) => ({
+        ...record,
+        state: stateOfRecord(record),
+        tool: staff ? record.tool : null,
+        detail: staff || record.stage !== "scan" || record.outcome !== "passed" ? record.detail : null
+      }))
+  }
+}

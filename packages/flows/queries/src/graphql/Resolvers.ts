@@ -20,7 +20,8 @@ import {
   mayReadTicket,
   messageNode,
   type TicketNode,
-  ticketNode
+  ticketNode,
+  wayOf
 } from "./Nodes.ts"
 import type { RequestContext } from "./RequestContext.ts"
 
@@ -156,6 +157,7 @@ const readableFile = async (found: FileJson, context: RequestContext) => {
 
 const fileNode = (found: FileJson, context: RequestContext) => ({
   ...found,
+  ...wayOf(context.viewer, found),
   downloadUrl: found.content === null ? null : downloadUrl(found, found.content, found.name, context),
   derivatives: found.derivatives.map((derivative) => ({
     ...derivative,

@@ -1,7 +1,7 @@
 // The desk's questions as GraphQL. Reading only: writing belongs to the command path, watching to the realtime gateway. Values are
 // properties of the nodes made in Nodes.ts; only what needs a further read has a resolver. Printed as
 // `contracts/src/wire/schema.graphql`, which a test keeps current. There are no interfaces and unions, which Plan.ts relies on.
-import { FileStage, FileState } from "@holdfast/contracts/attachment/Stages"
+import { FileState, TimelineStage } from "@holdfast/contracts/attachment/Stages"
 import { Role } from "@holdfast/contracts/Principal"
 import { Audience, TicketPriority, TicketStatus } from "@holdfast/contracts/ticket/Status"
 import { TicketListName } from "@holdfast/contracts/ticket/Views"
@@ -71,8 +71,8 @@ enum TicketPriority ${oneOf(TicketPriority.literals)}
 enum Audience ${oneOf(Audience.literals)}
 "How far a file has come in the pipeline."
 enum FileState ${oneOf(FileState.literals)}
-"A stage of the pipeline."
-enum FileStage ${oneOf(FileStage.literals)}
+"A stage of the pipeline, or a later look at a released file."
+enum FileStage ${oneOf(TimelineStage.literals)}
 """
 open: neither solved nor closed. unassigned: open, with nobody on it. solved: solved or closed. mine: open and assigned to you. A
 customer sees each list cut to their own tickets.
@@ -134,6 +134,8 @@ type Attachment {
   attachedAt: DateTime!
   "Null while nothing is known of it, or when it is not for you."
   file: File
+  "Why the file was withdrawn after its release; null while it was not."
+  withdrawn: String
 }
 
 "An uploaded file. It can be downloaded once it is released."
@@ -147,7 +149,9 @@ type File {
   mediaType: String
   state: FileState!
   rejection: Rejection
-  "The newest stages, oldest first."
+  "What it waits for, or is in; null when it is through."
+  underWay: StageUnderWay
+  "Oldest first. Rescans that found nothing are for staff, and of many the oldest are left out."
   timeline: [StageRecord!]!
   derivatives: [Derivative!]!
   "Signed for you and short-lived; null until released."
@@ -156,18 +160,28 @@ type File {
   updatedAt: DateTime!
 }
 
-"Why a file was rejected."
+"Why a file was rejected, or withdrawn after its release."
 type Rejection {
   reason: String!
   detail: String!
 }
 
+"A stage that a file waits for, or is in."
+type StageUnderWay {
+  stage: FileStage!
+  "Since the stage before was done, or since it was asked for."
+  since: DateTime!
+}
+
 "One stage that was run on a file."
 type StageRecord {
   stage: FileStage!
-  "passed, rejected, parked or retried."
+  "passed, rejected, parked or retried; of a rescan requested, passed, failed or withdrawn."
   outcome: String!
+  "The file's state from then on."
+  state: FileState!
   detail: String
+  "Staff only."
   tool: Tool
   durationMs: Int
   at: DateTime!
