@@ -2,8 +2,10 @@
 // the quarantine, and needs neither database nor broker.
 import type { Server } from "node:http"
 import * as Download from "@holdfast/files/Download"
+import * as FileGauges from "@holdfast/files/FileGauges"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
+import * as JournalView from "@holdfast/files/JournalView"
 import * as Sweep from "@holdfast/files/Sweep"
 import * as Transfers from "@holdfast/files/Transfers"
 import * as TusServer from "@holdfast/files/TusServer"
@@ -38,8 +40,10 @@ export const layer = Layer.unwrap(
       connectionsMax: Files.socketsMax,
       prepare
     })
-    const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
-    return Layer.merge(server, sweeping).pipe(Layer.provide(services(settings)))
+    const background = Layer.effectDiscard(
+      Effect.andThen(Effect.forkScoped(Sweep.runUploads), Effect.forkScoped(FileGauges.runJournal))
+    )
+    return Layer.merge(server, background).pipe(Layer.provide(services(settings)))
   })
 )
 
@@ -52,6 +56,7 @@ const services = (settings: Settings["Service"]) => {
       Layer.mergeAll(
         identity,
         Journal.layer(folders.journal),
+        JournalView.layer(folders.journal),
         Transfers.layer(),
         BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin: settings.diskReserveBytes }),
         released(folders.released)

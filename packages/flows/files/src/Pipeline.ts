@@ -21,10 +21,24 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import type { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released } from "@holdfast/storage/BlobStore"
-import { ByteSize, Cause, Clock, Effect, Exit, Fiber, FiberMap, Option, Result, Schedule, Semaphore } from "effect"
+import {
+  ByteSize,
+  Cause,
+  Clock,
+  DateTime,
+  Effect,
+  Exit,
+  Fiber,
+  FiberMap,
+  Option,
+  Result,
+  Schedule,
+  Semaphore
+} from "effect"
 import { refusalOf } from "./Refusal.ts"
 import { fileWorker } from "./Registrar.ts"
 import { type FileInHand, type StageError, StageImpossible, type StageResult } from "./Stage.ts"
+import { observed } from "./StageMetrics.ts"
 import * as Convert from "./steps/Convert.ts"
 import * as Identify from "./steps/Identify.ts"
 import * as Release from "./steps/Release.ts"
@@ -159,14 +173,17 @@ const advance = Effect.fn("Pipeline.advance")(function* (
   lanes: (due: Due) => Lane
 ) {
   let version = envelope.streamVersion
+  let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
   for (let due: Due | null = first; due !== null; ) {
     // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
-    const { durationMs, result } = yield* lanes(due)(timed(attempts(options, timeouts, due)))
+    const waiting = { stage: due.stage, sizeBytes: due.file.attachment.sizeBytes, dueAtMs }
+    const { durationMs, result } = yield* observed(waiting, lanes(due), timed(attempts(options, timeouts, due)))
     const command = commandOf(due, result, durationMs)
     const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
     const recorded = yield* record(envelope, command, commandId)
     if (recorded === null) return version
     version = recorded
+    dueAtMs = yield* Clock.currentTimeMillis
     due = dueAfter(due, command, { principal: fileWorker, commandId, number: 0 })
   }
   return version

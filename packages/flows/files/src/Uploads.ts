@@ -35,6 +35,7 @@ import {
 } from "./tus/Protocol.ts"
 import { UploadLocks } from "./UploadLocks.ts"
 import { readDeclared } from "./UploadMetadata.ts"
+import { received } from "./UploadMetrics.ts"
 import { type QuotaLimits, quotaDefault, UploadQuota } from "./UploadQuota.ts"
 import { ownerOf, type UploadRecord, UploadRecords } from "./UploadRecords.ts"
 import { expired, isComplete, mismatch, type Upload, UploadStore } from "./UploadStore.ts"
@@ -206,7 +207,8 @@ class UploadDesk {
 
   async #receive(upload: Upload, { checksum }: Content, body: Readable, stop: AbortSignal): Promise<Upload> {
     const ownerId = PrincipalId.make(ownerOf(upload.record) ?? "")
-    const pass = (sizeBytes: number) => this.#finishing.runPromise(this.#transfers.pass(ownerId, sizeBytes))
+    const pass = (sizeBytes: number) =>
+      this.#finishing.runPromise(Effect.andThen(received(sizeBytes), this.#transfers.pass(ownerId, sizeBytes)))
     const offset = await this.store.append(upload, { body, checksum, pass, stop })
     return { record: upload.record, offset }
   }
