@@ -14,6 +14,15 @@ export interface CataloguedFile {
   readonly changedAtMs: number
 }
 
+/** Files of one state. */
+export interface StateCount {
+  readonly state: string
+  readonly files: number
+  readonly bytes: number
+  /** Since the last event of the one that has waited the longest; 0 in states in which none waits. */
+  readonly oldestMs: number
+}
+
 export interface CataloguePage {
   readonly files: ReadonlyArray<CataloguedFile>
   /** Files and everything else that was looked at for this page. */
@@ -25,6 +34,8 @@ export class FileCatalog extends Context.Service<
   {
     /** All of them; one that is registered meanwhile may be missing. */
     readonly pages: Stream.Stream<CataloguePage, Unavailable>
+    /** Only counted, page by page: the server does it, and little of it travels. */
+    readonly counts: Stream.Stream<ReadonlyArray<StateCount>, Unavailable>
     /** Those of them that there are. */
     find(fileIds: ReadonlyArray<FileId>): Effect.Effect<ReadonlyArray<CataloguedFile>, Unavailable>
     /** About how much there is to look at. */
@@ -37,12 +48,11 @@ export class FileCatalog extends Context.Service<
       pages: Stream.paginate(first, (after) =>
         Effect.map(
           database.run(page(after)),
-          ({ files, last, lookedAt }) =>
-            [
-              [{ files, lookedAt }],
-              lookedAt < Limits.pageRowsMax ? Option.none<string>() : Option.fromNullOr(last)
-            ] as const
+          (row) => [[{ files: filesOf(row.found), lookedAt: row.lookedAt }], nextOf(row)] as const
         )
+      ),
+      counts: Stream.paginate(first, (after) =>
+        Effect.map(database.run(countPage(after)), (row) => [[decodeCounts(row.found)], nextOf(row)] as const)
       ),
       find: Effect.fn("FileCatalog.find")((fileIds) => database.run(find(fileIds))),
       estimate: database.run(estimate)
@@ -62,18 +72,50 @@ const decode = Schema.decodeUnknownSync(Schema.Array(Row))
 const filesOf = (rows: unknown): ReadonlyArray<CataloguedFile> =>
   decode(rows).map(({ changedAtMs, state }) => ({ attachment: state, changedAtMs: changedAtMs ?? 0 }))
 
-const page = Effect.fnUntraced(function* (after: string) {
+interface PageRow {
+  readonly last: string | null
+  readonly lookedAt: number
+  readonly found: unknown
+}
+
+const nextOf = ({ last, lookedAt }: PageRow) =>
+  lookedAt < Limits.pageRowsMax ? Option.none<string>() : Option.fromNullOr(last)
+
+/** `found` is a query on `a`, the rows of this page. */
+const pageOf = Effect.fnUntraced(function* (after: string, found: string) {
   const sql = yield* SqlClient.SqlClient
-  const [row] = yield* sql<{ readonly last: string | null; readonly lookedAt: number; readonly files: unknown }>`
+  const [row] = yield* sql<PageRow>`
     WITH a AS MATERIALIZED (
       SELECT stream_id, stream_type, version, state FROM core.aggregate
       WHERE stream_id > ${after} ORDER BY stream_id LIMIT ${Limits.pageRowsMax}
     )
     SELECT (SELECT stream_id FROM a ORDER BY stream_id DESC LIMIT 1) AS last,
       (SELECT count(*) FROM a)::int AS "lookedAt",
-      coalesce((SELECT jsonb_agg(${sql.literal(facts)}) FROM a WHERE stream_type = 'file'), '[]') AS files`
-  return { files: filesOf(row?.files ?? []), last: row?.last ?? null, lookedAt: row?.lookedAt ?? 0 }
+      coalesce((${sql.literal(found)}), '[]') AS found`
+  return row ?? { last: null, lookedAt: 0, found: [] }
 })
+
+const page = (after: string) => pageOf(after, `SELECT jsonb_agg(${facts}) FROM a WHERE stream_type = 'file'`)
+
+const StateCounts = Schema.Array(
+  Schema.Struct({ state: Schema.String, files: Schema.Number, bytes: Schema.Number, oldestMs: Schema.Number })
+)
+const decodeCounts = Schema.decodeUnknownSync(StateCounts)
+
+const countPage = (after: string) =>
+  pageOf(
+    after,
+    `SELECT jsonb_agg(to_jsonb(c)) FROM (
+      SELECT f.state, count(*) AS files, sum(f.bytes) AS bytes, greatest(0, coalesce(max(f.age_ms), 0)) AS "oldestMs"
+      FROM (
+        SELECT a.state->>'state' AS state, (a.state->>'sizeBytes')::bigint AS bytes,
+          CASE WHEN a.state->>'state' NOT IN ('released', 'rejected', 'withdrawn') THEN (
+            SELECT floor(extract(epoch FROM now() - occurred_at) * 1000) FROM core.event_log AS e
+            WHERE e.stream_id = a.stream_id AND e.stream_version = a.version) END AS age_ms
+        FROM a WHERE stream_type = 'file'
+      ) AS f GROUP BY f.state
+    ) AS c`
+  )
 
 const find = Effect.fnUntraced(function* (fileIds: ReadonlyArray<FileId>) {
   const sql = yield* SqlClient.SqlClient

@@ -81,6 +81,13 @@ layer(Layer.provideMerge(FileCatalog.layer, coreForTests), {
         [attachment(1)]
       )
       assert.isAtLeast(yield* catalog.estimate, 0)
+      const counts = (yield* Stream.runCollect(catalog.counts)).flat()
+      assert.deepStrictEqual(
+        counts.map(({ bytes, files, state }) => [state, files, bytes]),
+        files.map((sizeBytes) => ["received", 1, sizeBytes])
+      )
+      assert.isAbove(counts[0]?.oldestMs ?? 0, 0)
+      assert.deepStrictEqual(counts[1]?.oldestMs, 0)
     })
   )
 })

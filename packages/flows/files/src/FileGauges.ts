@@ -5,7 +5,7 @@ import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { nextStage } from "@holdfast/domain/attachment/Attachment"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
 import { FileCatalog as Limits } from "@holdfast/resilience/Limits"
-import { Clock, Duration, Effect, Metric, Stream } from "effect"
+import { Duration, Effect, Metric, Stream } from "effect"
 import { JournalView } from "./JournalView.ts"
 
 const journalEntries = Metric.gauge("holdfast_journal_entries", {
@@ -47,34 +47,18 @@ export const runCensus = keepRunning(
   )
 )
 
-interface Counted {
-  count: number
-  bytes: number
-  oldestMs: number
-}
-
 const isWaiting = (state: FileState): boolean => state === "parked" || nextStage({ state }) !== null
 
 export const census = Effect.gen(function* () {
   const catalog = yield* FileCatalog
-  const nowMs = yield* Clock.currentTimeMillis
-  const states = new Map<FileState, Counted>(
-    FileState.literals.map((state) => [state, { count: 0, bytes: 0, oldestMs: 0 }])
-  )
-  yield* Stream.runForEach(catalog.pages, (page) =>
-    Effect.sync(() => {
-      for (const { attachment, changedAtMs } of page.files) {
-        const counted = states.get(attachment.state)
-        if (counted === undefined) continue
-        counted.count++
-        counted.bytes += attachment.sizeBytes
-        counted.oldestMs = Math.max(counted.oldestMs, nowMs - changedAtMs)
-      }
-    })
-  )
-  for (const [state, { bytes, count, oldestMs }] of states) {
-    yield* Metric.update(Metric.withAttributes(files, { state }), count)
-    yield* Metric.update(Metric.withAttributes(fileBytes, { state }), bytes)
-    if (isWaiting(state)) yield* Metric.update(Metric.withAttributes(oldestWait, { state }), oldestMs)
+  const pages = yield* Stream.runCollect(catalog.counts)
+  for (const state of FileState.literals) {
+    const counted = pages.flat().filter((one) => one.state === state)
+    const sumOf = (key: "files" | "bytes") => counted.reduce((sum, one) => sum + one[key], 0)
+    yield* Metric.update(Metric.withAttributes(files, { state }), sumOf("files"))
+    yield* Metric.update(Metric.withAttributes(fileBytes, { state }), sumOf("bytes"))
+    if (!isWaiting(state)) continue
+    const oldestMs = counted.reduce((oldest, one) => Math.max(oldest, one.oldestMs), 0)
+    yield* Metric.update(Metric.withAttributes(oldestWait, { state }), oldestMs)
   }
 })

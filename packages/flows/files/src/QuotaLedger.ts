@@ -52,9 +52,10 @@ export class LedgerPage {
     return [...new Set(ids)].reduce((sum, id) => sum + numberOf(find.get(id, ownerId)?.bytes), 0)
   }
 
-  /** One that is charged already stays as it is. */
-  add({ atMs, id, ownerId, sizeBytes }: Charge): void {
-    this.#file.prepare("INSERT OR IGNORE INTO charge VALUES (?, ?, ?, ?)").run(id, ownerId, sizeBytes, atMs)
+  /** Those that are charged already stay as they are. */
+  add(charges: ReadonlyArray<Charge>): void {
+    const insert = this.#file.prepare("INSERT OR IGNORE INTO charge VALUES (?, ?, ?, ?)")
+    for (const { atMs, id, ownerId, sizeBytes } of charges) insert.run(id, ownerId, sizeBytes, atMs)
   }
 
   remove(ids: Iterable<string>): void {
@@ -117,9 +118,10 @@ export class QuotaLedger {
       try {
         return this.#changeNow(work)
       } catch (error) {
+        const isTooLate = performance.now() > giveUpAt
+        if (isTooLate || !(isBroken(error) || isBusy(error))) throw error
         if (isBroken(error)) this.#setAside()
-        else if (!isBusy(error) || performance.now() > giveUpAt) throw error
-        else await pause(Duration.toMillis(Files.quotaRetryDelay))
+        await pause(Duration.toMillis(Files.quotaRetryDelay))
       }
     }
   }

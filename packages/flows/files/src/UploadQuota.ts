@@ -52,7 +52,7 @@ export class UploadQuota {
         if (removed < Files.quotaBatchMax) return { ...missing, nowMs: atMs }
       }
       page.remove(replaced)
-      page.add({ id, ownerId, sizeBytes, atMs })
+      page.add([{ id, ownerId, sizeBytes, atMs }])
       return null
     })
     if (refusal !== null) throw tusRefusal(problemOf(refusal))
@@ -83,17 +83,18 @@ export class UploadQuota {
   async putBack(id: FileId, replaced: ReadonlyArray<Charge>): Promise<void> {
     await this.#ledger.change((page) => {
       page.remove([id])
-      for (const charge of replaced) page.add(charge)
+      page.add(replaced)
     })
   }
 
   /** Takes these to be charged, as after a power cut. */
   async remember(charges: ReadonlyArray<Charge>): Promise<void> {
     const sinceMs = this.#nowMs() - dayMs
-    await this.#ledger.change((page) => {
-      for (const charge of charges) if (charge.atMs > sinceMs) page.add(charge)
-      page.markFilled()
-    })
+    const counted = charges.filter(({ atMs }) => atMs > sinceMs)
+    for (let from = 0; from < counted.length; from += Files.quotaBatchMax) {
+      await this.#ledger.change((page) => page.add(counted.slice(from, from + Files.quotaBatchMax)))
+    }
+    await this.#ledger.change((page) => page.markFilled())
   }
 
   /** Removes what is over, and the charges of uploads that are not there, but for those that are just being begun. */

@@ -111,13 +111,17 @@ const rememberCharges = (quota: UploadQuota, folder: string) =>
 /** What the uploads that are described here are charged with. */
 const chargesIn = async (folder: string): Promise<ReadonlyArray<Charge>> => {
   const records = new UploadRecords(folder)
+  const ids = await records.list()
   const charges: Array<Charge> = []
-  for (const id of await records.list()) {
-    const record = await records.get(id)
-    if (record !== undefined) charges.push(chargeOf(record))
+  for (let from = 0; from < ids.length; from += readAtOnceMax) {
+    const found = await Promise.all(ids.slice(from, from + readAtOnceMax).map((id) => records.get(id)))
+    charges.push(...found.flatMap((record) => (record === undefined ? [] : [chargeOf(record)])))
   }
   return charges
 }
+
+/** Descriptions. */
+const readAtOnceMax = 16
 
 const chargeOf = (record: UploadRecord): Charge => ({
   id: record.id,

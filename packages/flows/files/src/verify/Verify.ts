@@ -97,8 +97,6 @@ interface Run extends VerifyOptions {
   readonly report: (finding: Finding) => Effect.Effect<void>
 }
 
-export type VerifyServices = FileCatalog | JournalView | Inventory | Quarantine | Released
-
 export const verify = Effect.fn("Verify.run")(
   function* (options: VerifyOptions) {
     const found = nothing()
