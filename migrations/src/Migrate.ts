@@ -8,6 +8,7 @@ import read0003 from "./0003_read.ts"
 import core0004 from "./0004_reactions.ts"
 import read0005 from "./0005_volume.ts"
 import core0006 from "./0006_log_identity.ts"
+import core0007 from "./0007_rescans.ts"
 import { lastExpanded, pendingSteps, runSteps, type Steps } from "./Steps.ts"
 
 /** Numbers are shared by both sides and never reused. */
@@ -17,7 +18,8 @@ const steps = {
       "0001_core": core0001,
       "0002_events": core0002,
       "0004_reactions": core0004,
-      "0006_log_identity": core0006
+      "0006_log_identity": core0006,
+      "0007_rescans": core0007
     },
     backfill: [],
     contract: []

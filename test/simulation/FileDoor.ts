@@ -4,10 +4,10 @@ import * as Download from "@holdfast/files/Download"
 import type { JournalEntry } from "@holdfast/files/Journal"
 import * as Transfers from "@holdfast/files/Transfers"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { type BlobCorrupt, Released } from "@holdfast/storage/BlobStore"
+import { type BlobCorrupt, Released, Withdrawn } from "@holdfast/storage/BlobStore"
 import { Context, Effect, Layer, type Redacted, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, type HttpServerResponse } from "effect/http"
-import { type DiskModel, simulatedBlobs, simulatedJournal } from "./SimulatedDisk.ts"
+import { type DiskModel, simulatedBlobs, simulatedJournal, simulatedWithdrawn } from "./SimulatedDisk.ts"
 import type { Guarded } from "./SimulatedServer.ts"
 
 export interface Downloaded {
@@ -27,7 +27,9 @@ export const fileDoor = Effect.fnUntraced(function* (disk: Guarded, model: DiskM
   const quarantine = simulatedBlobs(disk, model.quarantine)
   const journal = simulatedJournal(disk, model)
   const transfers = yield* Layer.build(Transfers.layer())
-  const services = Context.add(transfers, Released, simulatedBlobs(disk, model.released))
+  const services = Context.add(transfers, Released, simulatedBlobs(disk, model.released)).pipe(
+    Context.add(Withdrawn, simulatedWithdrawn(disk, model))
+  )
   const route = Effect.provide(yield* HttpRouter.toHttpEffect(Download.layer(key)), services)
   const door: FileDoor["Service"] = {
     upload: (entry, bytes) =>

@@ -13,6 +13,7 @@ import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { EventLog } from "@holdfast/database/EventLog"
 import { Parking } from "@holdfast/database/ParkedEvents"
 import { ReadProjection, ReadTables } from "@holdfast/database/ReadTables"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { VolumeHours } from "@holdfast/database/VolumeHours"
 import { WebhookDeliveries } from "@holdfast/database/WebhookDeliveries"
 import { runParts } from "@holdfast/events/Registry"
@@ -24,7 +25,7 @@ import { Reads } from "@holdfast/queries/Reads"
 import { Health } from "@holdfast/resilience/Health"
 import { Inspector } from "@holdfast/scanner/Inspector"
 import { Scanner } from "@holdfast/scanner/Scanner"
-import { Quarantine, Released } from "@holdfast/storage/BlobStore"
+import { Quarantine, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
 import { Webhook } from "@holdfast/webhook/Webhook"
 import { Context, Effect, Layer, Redacted, type Scope, Stream } from "effect"
 import type { FaultPlan } from "./FaultPlan.ts"
@@ -35,7 +36,7 @@ import * as Postgres from "./PostgresServices.ts"
 import type { Servers } from "./Servers.ts"
 import { simulatedBroker } from "./SimulatedBroker.ts"
 import { simulatedCache } from "./SimulatedCache.ts"
-import { diskGuard, simulatedBlobs, simulatedJournal } from "./SimulatedDisk.ts"
+import { diskGuard, simulatedBlobs, simulatedJournal, simulatedWithdrawn } from "./SimulatedDisk.ts"
 import { makeGateway, SimulatedGateway } from "./SimulatedGateway.ts"
 import { simulatedFolder } from "./SimulatedGlobals.ts"
 import type { SimulatedProcess } from "./SimulatedProcess.ts"
@@ -190,6 +191,20 @@ export const fileGateway = (around: Surroundings, process: SimulatedProcess): Bo
     )
   )
 
+/** No scanner changes its mind in these worlds, so no file is withdrawn after its release. */
+const nothingWithdrawn = Context.make(ReleasedFiles, {
+  rescans: () => Effect.die("nothing is to be looked at again"),
+  pending: () => Effect.die("nothing is to be looked at again"),
+  page: () => Effect.die("nothing is to be looked at again"),
+  giving: () => Effect.die("nothing is withdrawn"),
+  attachments: () => Effect.die("nothing is withdrawn")
+}).pipe(
+  Context.add(StorageSweep, {
+    runOnce: Effect.succeed(0),
+    remove: () => Effect.die("nothing is withdrawn")
+  })
+)
+
 export const fileWorker = (around: Surroundings, process: SimulatedProcess): Booting<never> =>
   withHealth(
     around,
@@ -203,6 +218,8 @@ export const fileWorker = (around: Surroundings, process: SimulatedProcess): Boo
         Context.add(Broker, yield* broker(around, process, database)),
         Context.add(Quarantine, simulatedBlobs(disk, servers.disk.quarantine)),
         Context.add(Released, released),
+        Context.add(Withdrawn, simulatedWithdrawn(disk, servers.disk)),
+        Context.merge(nothingWithdrawn),
         Context.add(Journal, simulatedJournal(disk, servers.disk)),
         Context.add(Scanner, yield* simulatedScanner(process, servers.server("scanner"))),
         Context.add(Inspector, simulatedInspector),

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import type { Sha256 } from "@holdfast/contracts/Ids"
 import type { Journal, JournalEntry } from "@holdfast/files/Journal"
 import { Storage } from "@holdfast/resilience/Limits"
-import { BlobCorrupt, BlobNotFound, type BlobStore } from "@holdfast/storage/BlobStore"
+import { BlobCorrupt, BlobNotFound, type BlobStore, type Withdrawn } from "@holdfast/storage/BlobStore"
 import { Effect, Option, Stream } from "effect"
 import type { SimulatedProcess } from "./SimulatedProcess.ts"
 import { type Guarded, guarded, type SimulatedServer } from "./SimulatedServer.ts"
@@ -14,6 +14,7 @@ export class DiskModel {
   readonly released = new Map<string, Uint8Array>()
   readonly journal = new Map<string, JournalEntry>()
   readonly setAside: Array<string> = []
+  readonly withdrawn = new Set<string>()
 }
 
 export const diskGuard = (process: SimulatedProcess, server: SimulatedServer) =>
@@ -55,6 +56,11 @@ export const simulatedBlobs = (
     remove: (key) => disk.call(() => void blobs.delete(key))
   }
 }
+
+export const simulatedWithdrawn = (disk: Guarded, { withdrawn }: DiskModel): Withdrawn["Service"] => ({
+  add: (fileId) => disk.call(() => void withdrawn.add(fileId)),
+  has: (fileId) => disk.call(() => withdrawn.has(fileId))
+})
 
 export const simulatedJournal = (disk: Guarded, { journal, setAside }: DiskModel): Journal["Service"] => ({
   write: (entry) => disk.call(() => void journal.set(entry.file.fileId, entry)),

@@ -1,4 +1,5 @@
-// The file worker: tells the core of completed uploads and takes each file through its stages. It alone is given the quarantine.
+// The file worker: tells the core of completed uploads, takes each file through its stages, and looks at released files again. It alone is
+// given the quarantine.
 import { runConsumer } from "@holdfast/broker/Consumer"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
@@ -6,6 +7,7 @@ import * as CommandStorePostgres from "@holdfast/database/CommandStorePostgres"
 import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { FileReferences } from "@holdfast/database/FileReferences"
 import { Parking } from "@holdfast/database/ParkedEvents"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import * as ContentReferences from "@holdfast/files/ContentReferences"
 import * as FileGauges from "@holdfast/files/FileGauges"
 import { foldersIn } from "@holdfast/files/Folders"
@@ -13,6 +15,7 @@ import * as Journal from "@holdfast/files/Journal"
 import * as JournalView from "@holdfast/files/JournalView"
 import { makeConsumer } from "@holdfast/files/Pipeline"
 import * as Registrar from "@holdfast/files/Registrar"
+import * as Rescans from "@holdfast/files/Rescans"
 import * as Sweep from "@holdfast/files/Sweep"
 import { makeAdapters } from "@holdfast/process/Adapters"
 import { Settings } from "@holdfast/process/Config"
@@ -26,7 +29,7 @@ const name = "file-worker"
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { dataDir, diskReserveBytes, fileWorkerPort, host, opaqueFiles } = yield* Settings
+    const { dataDir, diskReserveBytes, fileWorkerPort, host, opaqueFiles, rescanDays } = yield* Settings
     const folders = foldersIn(dataDir)
     const health = serve(HealthRoutes.layer({ process: name, needs: ["database", "storage"] }), {
       host,
@@ -37,6 +40,7 @@ export const layer = Layer.unwrap(
       Effect.gen(function* () {
         const consumer = yield* makeConsumer({ workFolder: folders.work, opaque: opaqueFiles })
         yield* Effect.forkScoped(runConsumer(consumer))
+        yield* Effect.forkScoped(Rescans.run({ days: rescanDays, opaque: opaqueFiles }))
         yield* Effect.forkScoped(Registrar.run)
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))
         yield* Effect.forkScoped(FileGauges.runJournal)
@@ -51,9 +55,11 @@ const services = (dataDir: string, freeBytesMin: number) => {
   const folders = foldersIn(dataDir)
   const quarantine = { root: folders.quarantine, freeBytesMin }
   const { workerBroker, eventLog, released, scanner } = makeAdapters({ process: name, callers: "work" })
-  const core = Layer.mergeAll(HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)), Parking.layer).pipe(
-    Layer.provideMerge(eventLog)
-  )
+  const core = Layer.mergeAll(
+    HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer)),
+    Parking.layer,
+    ReleasedFiles.layer
+  ).pipe(Layer.provideMerge(eventLog))
   const journal = Journal.layer(folders.journal)
   const store = released(folders.released)
   const references = ContentReferences.layer.pipe(

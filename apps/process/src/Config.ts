@@ -1,7 +1,7 @@
 // Everything that an operator may set, read once when a process starts. An empty variable counts as unset. What is wrong is told in
 // one sentence that names the variable and what it should look like, never its value, which may hold a password.
 import { join } from "node:path"
-import { Files, Storage } from "@holdfast/resilience/Limits"
+import { Files, Rescans, Storage } from "@holdfast/resilience/Limits"
 import { parseS3Url, type S3Place, s3UrlExample } from "@holdfast/storage/S3Url"
 import { ByteSize, Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
@@ -88,6 +88,14 @@ const all = Config.all({
   uploadQuotaTotalBytes: quota("HOLDFAST_UPLOAD_QUOTA_TOTAL_MIB", Files.uploadQuotaTotalBytes),
   /** What becomes of files that cannot be looked into: encrypted, beyond the expansion budget, of a kind that nobody here opens. */
   opaqueFiles: Config.withDefault(Config.Literals(["reject", "hold"], "HOLDFAST_OPAQUE_FILES"), "reject"),
+  /** Files released so many days ago and less are looked at again when the scanner's signatures change; 0: none is. */
+  rescanDays: Config.withDefault(
+    Config.schema(
+      Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 3650 })),
+      "HOLDFAST_RESCAN_DAYS"
+    ),
+    Rescans.daysDefault
+  ),
   host: Config.withDefault(Config.String("HOLDFAST_HOST"), "127.0.0.1"),
   commandPort: port("HOLDFAST_COMMAND_PORT", 7400),
   grpcPort: port("HOLDFAST_GRPC_PORT", 7401),

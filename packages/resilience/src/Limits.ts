@@ -354,6 +354,28 @@ export const ObjectStorage = {
   answerBytesMax: ByteSize.mebibytes(1)
 } as const
 
+/** Looking at released files again: nobody waits for it, and it must cost nobody anything. */
+export const Rescans = {
+  /** Unless an operator says otherwise: what was released longer ago was downloaded long ago. Days. */
+  daysDefault: 14,
+  /** A request by a person is noticed after so long. */
+  idleDelay: Duration.seconds(2),
+  /** Between two files, and at least as long as the last one took: never more than half of one processor's time. */
+  restMin: Duration.millis(100),
+  /** How often the scanner is asked for its signatures; ClamAV publishes new ones some times a day. */
+  signaturesInterval: Duration.minutes(1),
+  /** With the same signatures the released files are gone through again: some were scanned before and released after. */
+  againInterval: Duration.hours(1),
+  /** Asked for at a time by whoever watches the signatures, so that requests of people come soon. Files. */
+  underWayMax: 16,
+  /** How often it is looked whether those are done. */
+  doneInterval: Duration.seconds(1),
+  /** Read from the log at a time. Events. */
+  pageMax: 200,
+  /** Files whose running out of time is remembered. */
+  timeoutsMax: 1000
+} as const
+
 /** Malware scanner. */
 export const Scanner = {
   /** Greeting, version and the start of an answer. */

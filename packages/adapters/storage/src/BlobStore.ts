@@ -1,6 +1,6 @@
 // Stored bytes. Quarantine and released are two services over two roots with different permissions: nothing that serves downloads
 // is ever given the quarantine.
-import type { Sha256 } from "@holdfast/contracts/Ids"
+import type { FileId, Sha256 } from "@holdfast/contracts/Ids"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, type Effect, Schema, type Stream } from "effect"
 
@@ -34,6 +34,19 @@ export interface BlobStore {
 
 export class Quarantine extends Context.Service<Quarantine, BlobStore>()("@holdfast/storage/Quarantine") {}
 export class Released extends Context.Service<Released, BlobStore>()("@holdfast/storage/Released") {}
+
+/**
+ * The files that were withdrawn after their release, kept beside what downloads give and asked at each of them: links die although nobody asks
+ * the database, and stay dead should the same content come again in another file, or a copy of the views not know of it yet. Never forgotten.
+ */
+export class Withdrawn extends Context.Service<
+  Withdrawn,
+  {
+    /** Durable once this succeeds. Again is harmless. */
+    add(fileId: FileId): Effect.Effect<void, Unavailable>
+    has(fileId: FileId): Effect.Effect<boolean, Unavailable>
+  }
+>()("@holdfast/storage/Withdrawn") {}
 
 /** What somebody who receives uploads may do to the quarantine: add to it. Reading is not part of it. */
 export class Intake extends Context.Service<
@@ -69,5 +82,7 @@ export class StorageSweep extends Context.Service<
   {
     /** Removes what interrupted writes left behind, and old content that no file needs; how many files. Released content in turns. */
     readonly runOnce: Effect.Effect<number, Unavailable>
+    /** At once, however young: those of these released contents that no file needs; what is needed stays. Done once this succeeds. */
+    remove(keys: ReadonlyArray<Sha256>): Effect.Effect<void, Unavailable>
   }
 >()("@holdfast/storage/StorageSweep") {}

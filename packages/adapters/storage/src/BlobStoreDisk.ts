@@ -19,12 +19,13 @@ import {
   Quarantine,
   References,
   Released,
-  StorageSweep
+  StorageSweep,
+  Withdrawn
 } from "./BlobStore.ts"
 import { type Damage, makeDamage } from "./Damage.ts"
 import { type DiskFile, type DiskFiles, nodeFiles } from "./DiskFiles.ts"
 import { Inventory } from "./Inventory.ts"
-import { beingRemoved, Shelf, sweepUnneeded } from "./Unneeded.ts"
+import { beingRemoved, removeUnneeded, Shelf, sweepUnneeded } from "./Unneeded.ts"
 
 export interface DiskOptions {
   readonly root: string
@@ -36,11 +37,14 @@ export interface DiskOptions {
 
 export const layerQuarantine = (options: DiskOptions) =>
   Layer.effect(Quarantine, Effect.map(makeDisk(options), storeOf))
-/** Also as its sweep sees it. */
+/** Also as its sweep sees it, and which files were withdrawn. */
 export const layerReleased = (options: DiskOptions) =>
   Layer.effectContext(
     Effect.map(makeDisk(options), (disk) =>
-      Context.make(Released, storeOf(disk)).pipe(Context.add(Shelf, shelfOf(disk)))
+      Context.make(Released, storeOf(disk)).pipe(
+        Context.add(Shelf, shelfOf(disk)),
+        Context.add(Withdrawn, withdrawnOf(disk))
+      )
     )
   )
 export const layerIntake = (options: DiskOptions) => Layer.effect(Intake, Effect.map(makeDisk(options), intakeOf))
@@ -61,7 +65,10 @@ export const layerSweep = (quarantine: DiskOptions) =>
       })
       const released = Effect.flatMap(takeTurn, (folder) => sweepUnneeded(shelf, references.released, folder))
       const parts = [clean(disk), sweepQuarantine(disk, references.quarantined), shelf.clean, released]
-      return { runOnce: Effect.map(Effect.all(parts), (counts) => counts.reduce((sum, count) => sum + count, 0)) }
+      return {
+        runOnce: Effect.map(Effect.all(parts), (counts) => counts.reduce((sum, count) => sum + count, 0)),
+        remove: (keys) => removeUnneeded(shelf, references.released, keys)
+      }
     })
   )
 
@@ -78,7 +85,7 @@ export const layerInventory = (quarantine: DiskOptions) =>
         released: (folder) => shelf.list(folder),
         sweep: Effect.fnUntraced(function* (folder) {
           const old = yield* oldInFolder(disk, folder)
-          const count = yield* removeUnneeded(disk, old, references.quarantined)
+          const count = yield* removeFromQuarantine(disk, old, references.quarantined)
           return count + (yield* sweepUnneeded(shelf, references.released, folder))
         })
       }
@@ -132,7 +139,7 @@ const makeDisk = Effect.fnUntraced(function* ({ files = nodeFiles, freeBytesMin,
 })
 
 const makeRoot = async ({ files, root }: Disk): Promise<void> => {
-  for (const folder of [partials, removals]) await files.makeFolder(join(root, folder))
+  for (const folder of [partials, removals, withdrawals]) await files.makeFolder(join(root, folder))
   await files.syncFolder(root)
   await files.syncFolder(dirname(root))
 }
@@ -140,6 +147,7 @@ const makeRoot = async ({ files, root }: Disk): Promise<void> => {
 /** Below the root, beside the 256 folders. */
 const partials = "partial"
 const removals = "removing"
+const withdrawals = "withdrawn"
 
 const io = <A>(run: () => Promise<A>): Effect.Effect<A, DiskError> =>
   Effect.tryPromise({ try: run, catch: (error) => new DiskError({ code: codeOf(error) }) })
@@ -334,6 +342,29 @@ const shelfOf = (disk: Disk): Shelf["Service"] => ({
   clean: clean(disk)
 })
 
+/** One empty file for each: its name is all that counts. */
+const withdrawnOf = (disk: Disk): Withdrawn["Service"] => {
+  const folder = join(disk.root, withdrawals)
+  return {
+    add: Effect.fn("Withdrawn.add")((fileId) =>
+      disk.call(
+        io(async () => {
+          const file = await disk.files.create(join(folder, fileId)).catch(nullIfThere)
+          await file?.close()
+          await disk.files.syncFolder(folder)
+        })
+      )
+    ),
+    has: (fileId) =>
+      Effect.map(disk.call(ioIfThere(() => disk.files.stat(join(folder, fileId)))), (found) => found !== null)
+  }
+}
+
+const nullIfThere = (error: unknown): null => {
+  if (codeOf(error) === "EEXIST") return null
+  throw error
+}
+
 const isSha256 = Schema.is(Sha256)
 
 /** Page by page, so that no folder is too large for a deadline. */
@@ -403,10 +434,10 @@ const removed = async ({ files }: Disk, path: string): Promise<number> => {
 }
 
 const sweepQuarantine = Effect.fnUntraced(function* (disk: Disk, needed: References["Service"]["quarantined"]) {
-  return yield* removeUnneeded(disk, yield* oldIn(disk), needed)
+  return yield* removeFromQuarantine(disk, yield* oldIn(disk), needed)
 })
 
-const removeUnneeded = Effect.fnUntraced(function* (
+const removeFromQuarantine = Effect.fnUntraced(function* (
   disk: Disk,
   old: ReadonlyArray<Sha256>,
   needed: References["Service"]["quarantined"]

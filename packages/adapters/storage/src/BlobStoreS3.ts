@@ -8,7 +8,7 @@ import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { ObjectStorage, Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { ByteSize, Context, Duration, Effect, Layer, Option, Schema, Stream } from "effect"
-import { BlobCorrupt, BlobNotFound, type BlobStore, type ByteRange, Released } from "./BlobStore.ts"
+import { BlobCorrupt, BlobNotFound, type BlobStore, type ByteRange, Released, Withdrawn } from "./BlobStore.ts"
 import { type Damage, makeDamage } from "./Damage.ts"
 import {
   type Answer,
@@ -23,11 +23,14 @@ import {
 } from "./S3Client.ts"
 import { beingRemoved, Shelf } from "./Unneeded.ts"
 
-/** Also as its sweep sees it. */
+/** Also as its sweep sees it, and which files were withdrawn. */
 export const layerReleased = (options: S3Options) =>
   Layer.effectContext(
     Effect.map(makeBucket(options), (bucket) =>
-      Context.make(Released, storeOf(bucket)).pipe(Context.add(Shelf, shelfOf(bucket)))
+      Context.make(Released, storeOf(bucket)).pipe(
+        Context.add(Shelf, shelfOf(bucket)),
+        Context.add(Withdrawn, withdrawnOf(bucket))
+      )
     )
   )
 
@@ -330,6 +333,22 @@ const shelfOf = (bucket: Bucket): Shelf["Service"] => ({
 })
 
 const removals = "removing/"
+
+/** One empty object for each. That the bucket is there at all is found out by whoever asks for the content. */
+const withdrawnOf = ({ call, client }: Bucket): Withdrawn["Service"] => ({
+  add: Effect.fn("Withdrawn.add")((fileId) =>
+    call(Effect.asVoid(client.ask({ method: "PUT", name: `${withdrawals}${fileId}`, body: new Uint8Array(0) })))
+  ),
+  has: (fileId) =>
+    call(
+      client.ask({ method: "HEAD", name: `${withdrawals}${fileId}` }).pipe(
+        Effect.as(true),
+        Effect.catchIf(isMissing, () => Effect.succeed(false))
+      )
+    )
+})
+
+const withdrawals = "withdrawn/"
 
 const marksOf = ({ call, client, options }: Bucket, prefix: string, countMax: number) =>
   Effect.map(call(client.ask(listing(options, `${removals}${prefix}`, countMax))), (answer) => pageOf(options, answer))

@@ -51,6 +51,28 @@ export const sweepUnneeded = Effect.fn("StorageSweep.unneeded")(function* (
   return count
 })
 
+/** However young. What came to be needed meanwhile stays. */
+export const removeUnneeded = Effect.fn("StorageSweep.remove")(function* (
+  shelf: Shelf["Service"],
+  needed: Needed,
+  keys: ReadonlyArray<Sha256>
+) {
+  const doomed = without(keys, yield* needed(keys))
+  if (doomed.length === 0) return
+  const startedAtMs = yield* Clock.currentTimeMillis
+  yield* removeAll(shelf, needed, doomed)
+  const tookMs = (yield* Clock.currentTimeMillis) - startedAtMs
+  // Then it may have given up before the last one.
+  if (tookMs >= Duration.toMillis(Storage.removalDeadline)) return yield* tooSlow
+})
+
+const tooSlow = new Unavailable({
+  dependency: "storage",
+  reason: "timeout",
+  retryAfterMs: Duration.toMillis(Storage.retryDelay),
+  detail: "a removal takes too long"
+})
+
 const removeAll = (shelf: Shelf["Service"], needed: Needed, keys: ReadonlyArray<Sha256>) =>
   Effect.acquireUseRelease(
     Effect.flatMap(Clock.currentTimeMillis, (markedAtMs) =>

@@ -1,12 +1,12 @@
 // What every blob store promises, whatever it stores on.
-import { createHash } from "node:crypto"
+import { createHash, randomUUID } from "node:crypto"
 import { expect, layer } from "@effect/vitest"
-import { Sha256 } from "@holdfast/contracts/Ids"
+import { FileId, Sha256 } from "@holdfast/contracts/Ids"
 import { Health } from "@holdfast/resilience/Health"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Duration, Effect, type Layer, Stream } from "effect"
-import { BlobCorrupt, BlobNotFound, Quarantine, Released } from "../src/BlobStore.ts"
-import { Shelf, sweepUnneeded } from "../src/Unneeded.ts"
+import { BlobCorrupt, BlobNotFound, Quarantine, Released, Withdrawn } from "../src/BlobStore.ts"
+import { removeUnneeded, Shelf, sweepUnneeded } from "../src/Unneeded.ts"
 
 export const sha256Of = (bytes: Uint8Array): Sha256 => Sha256.make(createHash("sha256").update(bytes).digest("hex"))
 export const text = (value: string): Uint8Array => new TextEncoder().encode(value)
@@ -109,7 +109,10 @@ export const contract = (name: string, stores: Layer.Layer<Quarantine, unknown>)
   })
 
 /** What the released store promises besides, on a real disk or server. */
-export const releasedContract = (name: string, stores: Layer.Layer<Released | Shelf | Harm | Health, unknown>) =>
+export const releasedContract = (
+  name: string,
+  stores: Layer.Layer<Released | Shelf | Withdrawn | Harm | Health, unknown>
+) =>
   layer(stores, { excludeTestServices: true, timeout: "30 seconds" })(`a released store on ${name}`, (it) => {
     const put = (bytes: Uint8Array) => Released.use((store) => store.put(sha256Of(bytes), Stream.make(bytes)))
 
@@ -230,6 +233,39 @@ export const releasedContract = (name: string, stores: Layer.Layer<Released | Sh
         expect(yield* store.sizeBytes(needed)).toBe(6)
         yield* put(text("unneeded"))
         expect(yield* store.sizeBytes(unneeded)).toBe(8)
+      })
+    )
+
+    it.effect("removes at once what no file needs, and leaves what one does", () =>
+      Effect.gen(function* () {
+        const store = yield* Released
+        const shelf = yield* Shelf
+        const keys = [text("bad and young"), text("somebody else's")].map(sha256Of)
+        const [bad, needed] = keys
+        if (bad === undefined || needed === undefined) return
+        yield* put(text("bad and young"))
+        yield* put(text("somebody else's"))
+        const remove = removeUnneeded(shelf, () => Effect.succeed(new Set([needed])), keys)
+        yield* remove
+        yield* remove
+        expect(yield* Effect.flip(store.sizeBytes(bad))).toBeInstanceOf(BlobNotFound)
+        expect(yield* store.sizeBytes(needed)).toBe(15)
+        yield* put(text("bad and young"))
+        expect(yield* store.sizeBytes(bad)).toBe(13)
+      })
+    )
+
+    it.effect("remembers which files were withdrawn, beside all content and through every sweep", () =>
+      Effect.gen(function* () {
+        const withdrawn = yield* Withdrawn
+        const [one, other] = [FileId.make(randomUUID()), FileId.make(randomUUID())]
+        expect(yield* withdrawn.has(one)).toBe(false)
+        yield* withdrawn.add(one)
+        yield* withdrawn.add(one)
+        const shelf = yield* Shelf
+        yield* shelf.clean
+        yield* sweepUnneeded(shelf, needsNone, one.slice(0, 2), Duration.seconds(-5))
+        expect([yield* withdrawn.has(one), yield* withdrawn.has(other)]).toEqual([true, false])
       })
     )
 

@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto"
 import { type DownloadClaims, verifyLink } from "@holdfast/domain/attachment/DownloadLink"
 import { Files } from "@holdfast/resilience/Limits"
-import { BlobCorrupt, type BlobStore, type ByteRange, Released } from "@holdfast/storage/BlobStore"
+import { BlobCorrupt, type BlobStore, type ByteRange, Released, Withdrawn } from "@holdfast/storage/BlobStore"
 import { ByteSize, Clock, Context, Effect, Layer, Pull, type Redacted, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { contentDisposition } from "./ContentDisposition.ts"
@@ -37,7 +37,13 @@ const serve = (key: Redacted.Redacted<string>, transfers: Transfers) =>
     const nowSeconds = Math.floor((yield* Clock.currentTimeMillis) / 1000)
     const claims = yield* Effect.fromResult(verifyLink(key, fileId, parameters, nowSeconds))
     const released = yield* Released
-    const sizeBytes = yield* released.sizeBytes(claims.sha256)
+    const withdrawn = yield* Withdrawn
+    const [isWithdrawn, size] = yield* Effect.all(
+      [withdrawn.has(claims.fileId), Effect.result(released.sizeBytes(claims.sha256))],
+      { concurrency: 2 }
+    )
+    if (isWithdrawn) return refuse(fileWithdrawn)
+    const sizeBytes = yield* Effect.fromResult(size)
     return yield* answer(request, { claims, sizeBytes, transfers })
   }).pipe(
     Effect.catchTags({
@@ -201,6 +207,11 @@ const linkExpired: Problem = {
   status: 410,
   tag: "LinkExpired",
   title: "This download link has expired; ask for a new one. If a new one is refused too, a clock of the desk is wrong."
+}
+const fileWithdrawn: Problem = {
+  status: 410,
+  tag: "FileWithdrawn",
+  title: "This file was found bad after its release, and was withdrawn."
 }
 const notReleased: Problem = { status: 404, tag: "FileNotFound", title: "There is no such released file." }
 const notSatisfiable: Problem = { status: 416, tag: "RangeNotSatisfiable", title: "The file ends before this range." }

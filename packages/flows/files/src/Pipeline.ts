@@ -2,47 +2,37 @@
 // all stages that are left, each outcome recorded as an ordinary command under an id that follows from file, stage and retry; so a
 // redelivery or a crash anywhere repeats work and never its record, and the event of the last record takes the file up where it was left.
 // While a tool is away the file waits, visibly; a stage that keeps failing by itself parks the file. What takes longer than a consumer's
-// turn goes on, and the next turn joins it.
+// turn goes on, and the next turn joins it. What follows when a file is withdrawn is driven by that event in the same way.
 import { availableParallelism } from "node:os"
 import { type Consumer, Poison } from "@holdfast/broker/Consumer"
-import { RecordFileStage, StageOutcome } from "@holdfast/contracts/attachment/Commands"
-import type { FileEvent } from "@holdfast/contracts/attachment/Events"
+import { RecordFileStage } from "@holdfast/contracts/attachment/Commands"
 import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { type CommandId, type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import type { Converter } from "@holdfast/converter/Converter"
 import { EventLog } from "@holdfast/database/EventLog"
+import type { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { type Attachment, AttachmentDecider, nextStage } from "@holdfast/domain/attachment/Attachment"
 import type { DecisionContext } from "@holdfast/domain/Decider"
 import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { Pipeline as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import type { Inspector } from "@holdfast/scanner/Inspector"
-import { Scanner } from "@holdfast/scanner/Scanner"
-import type { Quarantine, Released } from "@holdfast/storage/BlobStore"
-import {
-  ByteSize,
-  Cause,
-  Clock,
-  DateTime,
-  Effect,
-  Exit,
-  Fiber,
-  FiberMap,
-  Option,
-  Result,
-  Schedule,
-  Semaphore
-} from "effect"
+import type { Scanner } from "@holdfast/scanner/Scanner"
+import type { Quarantine, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
+import { ByteSize, Clock, DateTime, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
+import { attempts } from "./Attempts.ts"
+import { type FileInHand, fold } from "./FileInHand.ts"
 import { refusalOf } from "./Refusal.ts"
 import { fileWorker } from "./Registrar.ts"
-import { type FileInHand, type StageError, StageImpossible, type StageResult } from "./Stage.ts"
+import type { StageError, StageResult } from "./Stage.ts"
 import { observed } from "./StageMetrics.ts"
 import * as Convert from "./steps/Convert.ts"
 import * as Identify from "./steps/Identify.ts"
 import * as Release from "./steps/Release.ts"
 import * as Scan from "./steps/Scan.ts"
+import * as Withdraw from "./Withdraw.ts"
 
 export interface PipelineOptions {
   /** Private copies for the converter. */
@@ -51,7 +41,17 @@ export interface PipelineOptions {
   readonly opaque?: Scan.OpaquePolicy
 }
 
-export type PipelineServices = EventLog | CommandBus | Quarantine | Released | Inspector | Scanner | Converter
+export type PipelineServices =
+  | EventLog
+  | ReleasedFiles
+  | CommandBus
+  | Quarantine
+  | Released
+  | Withdrawn
+  | StorageSweep
+  | Inspector
+  | Scanner
+  | Converter
 
 /** The consumer of the group `files`; its stages run for as long as the scope is open. */
 export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOptions) {
@@ -61,20 +61,27 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
   const timeouts = new Map<string, number>()
   const finished = makeFinished()
   const handle: Consumer<PipelineServices>["handle"] = Effect.fnUntraced(function* (envelope) {
-    if (envelope.streamType !== "file" || finished.has(envelope)) return
-    const underWay = yield* FiberMap.get(running, envelope.streamId)
+    const { event, streamId } = envelope
+    if (envelope.streamType !== "file" || ofRescans.has(event._tag) || finished.has(envelope)) return
+    const underWay = yield* FiberMap.get(running, streamId)
     if (Option.isSome(underWay)) return yield* joined(underWay.value)
+    if (event._tag === "FileWithdrawn") {
+      return yield* joined(yield* FiberMap.run(running, streamId, Withdraw.run(envelope, event)))
+    }
     const due = yield* dueStage(envelope)
     if (due === null) return
     const line = advance(options, timeouts, envelope, due, lanes).pipe(
-      Effect.tap((version) => Effect.sync(() => finished.add(envelope.streamId, version))),
+      Effect.tap((version) => Effect.sync(() => finished.add(streamId, version))),
       Effect.asVoid
     )
-    yield* joined(yield* FiberMap.run(running, envelope.streamId, line))
+    yield* joined(yield* FiberMap.run(running, streamId, line))
   })
   const consumer: Consumer<PipelineServices> = { group: "files", handle }
   return consumer
 })
+
+/** Those that ask for something are seen to by `Rescans.ts`. */
+const ofRescans: ReadonlySet<string> = new Set(["FileRescanRequested", "FileRescanned", "FileRescanFailed"])
 
 type Lane = <A, E, R>(stage: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
@@ -138,32 +145,6 @@ const dueStage = Effect.fnUntraced(function* (envelope: Envelope) {
   return file === null || stage === null ? null : ({ file, stage } satisfies Due)
 })
 
-/** The file as its events tell it. */
-export const fold = (history: ReadonlyArray<Envelope>): FileInHand | null => {
-  let attachment: Attachment | null = null
-  let name = ""
-  let retries = 0
-  for (const { event } of history) {
-    if (!isFileEvent(event)) continue
-    attachment = AttachmentDecider.evolve(attachment, event)
-    if (event._tag === "FileReceived") name = event.name
-    if (event._tag === "FileRetried") retries++
-  }
-  return attachment === null ? null : { attachment, name, retries }
-}
-
-const fileEvents: ReadonlySet<string> = new Set<FileEvent["_tag"]>([
-  "FileReceived",
-  "FileIdentified",
-  "FileScanned",
-  "FileConverted",
-  "FileReleased",
-  "FileRejected",
-  "FileParked",
-  "FileRetried"
-])
-const isFileEvent = (event: Envelope["event"]): event is FileEvent => fileEvents.has(event._tag)
-
 /** Through every stage that is left, or until somebody else is found to have recorded one; the answer is the last version that is known. */
 const advance = Effect.fn("Pipeline.advance")(function* (
   options: PipelineOptions,
@@ -176,8 +157,9 @@ const advance = Effect.fn("Pipeline.advance")(function* (
   let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
   for (let due: Due | null = first; due !== null; ) {
     // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
-    const waiting = { stage: due.stage, sizeBytes: due.file.attachment.sizeBytes, dueAtMs }
-    const { durationMs, result } = yield* observed(waiting, lanes(due), timed(attempts(options, timeouts, due)))
+    const { fileId, sizeBytes } = due.file.attachment
+    const stage = attempts({ stage: due.stage, fileId, timeouts }, runStage(options, due))
+    const { durationMs, result } = yield* observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage)
     const command = commandOf(due, result, durationMs)
     const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
     const recorded = yield* record(envelope, command, commandId)
@@ -202,39 +184,6 @@ const dueAfter = ({ file }: Due, command: Recording, context: DecisionContext): 
   return attachment === null || stage === null ? null : { file: { ...file, attachment }, stage }
 }
 
-const timed = <E, R>(stage: Effect.Effect<StageResult, E, R>) =>
-  Effect.gen(function* () {
-    const startedAtMs = yield* Clock.currentTimeMillis
-    const result = yield* stage
-    return { result, durationMs: Math.max(0, (yield* Clock.currentTimeMillis) - startedAtMs) }
-  })
-
-/** Ends with a result, or with `Unavailable` when somebody else is away. */
-const attempts = (options: PipelineOptions, timeouts: Map<string, number>, due: Due) =>
-  runStage(options, due).pipe(
-    Effect.catchTag("Unavailable", (error) => unlessTheFile(timeouts, due, error)),
-    Effect.catchTags({
-      BlobNotFound: () => Effect.fail(new StageImpossible({ detail: "the content is gone" })),
-      BlobCorrupt: () => Effect.fail(new StageImpossible({ detail: "the content is damaged" }))
-    }),
-    Effect.catchTag("StageImpossible", ({ detail }) => Effect.succeed(failed(detail))),
-    Effect.sandbox,
-    Effect.retry({
-      while: Cause.hasDies,
-      schedule: Schedule.exponential(Limits.stageBackoff).pipe(Schedule.upTo({ times: Limits.stageAttemptsMax - 1 }))
-    }),
-    Effect.catch((cause) =>
-      Cause.hasDies(cause)
-        ? Effect.as(Effect.logError(`stage ${due.stage} failed`, cause), failed("the stage failed; the log says why"))
-        : Effect.failCause(cause)
-    )
-  )
-
-const failed = (detail: string): StageResult => ({
-  outcome: StageOutcome.cases.Failed.make({ detail }),
-  tool: { name: "holdfast", version: "1" }
-})
-
 const runStage = (
   options: PipelineOptions,
   { file, stage }: Due
@@ -250,23 +199,6 @@ const runStage = (
       return Release.run(file)
   }
 }
-
-/** A scanner that runs out of time on one file while it answers otherwise is not away: after some times it is the file that is parked. */
-const unlessTheFile = Effect.fnUntraced(function* (
-  timeouts: Map<string, number>,
-  { file, stage }: Due,
-  error: Unavailable
-) {
-  if (error.dependency !== "scanner" || error.reason !== "timeout") return yield* error
-  const scanner = yield* Scanner
-  if (Option.isNone(yield* Effect.option(scanner.tool))) return yield* error
-  const key = `${file.attachment.fileId} ${stage}`
-  const count = (timeouts.get(key) ?? 0) + 1
-  timeouts.set(key, count)
-  if (count < Limits.stageTimeoutsMax) return yield* error
-  timeouts.delete(key)
-  return yield* new StageImpossible({ detail: "the scanner runs out of time on this file" })
-})
 
 /** Null when it was recorded before, by a run whose answer was lost: its duration differs, and the first record stands. */
 const record = Effect.fnUntraced(function* (envelope: Envelope, command: Recording, commandId: CommandId) {

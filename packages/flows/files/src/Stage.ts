@@ -1,17 +1,9 @@
-// What every stage of the pipeline is given and gives back.
+// What every stage of the pipeline gives back.
 import type { StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import type { Tool } from "@holdfast/contracts/attachment/Stages"
-import type { Attachment } from "@holdfast/domain/attachment/Attachment"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import type { BlobCorrupt, BlobNotFound } from "@holdfast/storage/BlobStore"
 import { Schema } from "effect"
-
-export interface FileInHand {
-  readonly attachment: Attachment
-  readonly name: string
-  /** How often it was sent through again. */
-  readonly retries: number
-}
 
 export interface StageResult {
   readonly outcome: StageOutcome

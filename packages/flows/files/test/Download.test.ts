@@ -9,7 +9,7 @@ import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
 import { signLink } from "@holdfast/domain/attachment/DownloadLink"
 import { Files } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { BlobCorrupt, BlobNotFound, type BlobStore, Released } from "@holdfast/storage/BlobStore"
+import { BlobCorrupt, BlobNotFound, type BlobStore, Released, Withdrawn } from "@holdfast/storage/BlobStore"
 import { makeSignals, type Signals } from "@holdfast/testkit/Signals"
 import { Context, Effect, Layer, Redacted, Stream } from "effect"
 import { HttpRouter } from "effect/http"
@@ -27,6 +27,7 @@ class Shelves {
   readonly contents = new Map<string, Buffer>()
   readonly damaged = new Set<string>()
   readonly shortened = new Set<string>()
+  readonly withdrawn = new Set<string>()
   readonly signals: Signals
   isAway = false
   constructor(signals: Signals) {
@@ -64,6 +65,15 @@ class Shelves {
   }
 }
 
+const withdrawnIn = (shelves: Shelves) =>
+  Layer.succeed(Withdrawn, {
+    add: () => Effect.die("a download withdraws nothing"),
+    has: (id) =>
+      shelves.isAway
+        ? Effect.fail(new Unavailable({ dependency: "storage", reason: "timeout", retryAfterMs: 1, detail: "" }))
+        : Effect.succeed(shelves.withdrawn.has(id))
+  })
+
 class World extends Context.Service<World, { readonly shelves: Shelves; readonly port: number }>()("test/World") {}
 
 /** What uploads go through, as it is when there is room for no more of them. */
@@ -83,7 +93,7 @@ const world = Layer.unwrap(
       Layer.provide(
         NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: "100 millis" })
       ),
-      Layer.provide([Layer.succeed(Released, shelves.store), uploadsTakeAll])
+      Layer.provide([Layer.succeed(Released, shelves.store), withdrawnIn(shelves), uploadsTakeAll])
     )
     const listening = Layer.effect(
       World,
@@ -412,6 +422,28 @@ layer(world, { excludeTestServices: true, timeout: "20 seconds" })("a download",
     it.effect("of which none is there is refused", () =>
       Effect.gen(function* () {
         expect((yield* ranged(yield* put(digits), "bytes=1000-,2000-3000")).status).toBe(416)
+      })
+    )
+  })
+
+  describe("of a file that was withdrawn", () => {
+    it.effect("is refused by every link, also while the content is there for another file", () =>
+      Effect.gen(function* () {
+        const { shelves } = yield* World
+        const sha256 = yield* put(digits)
+        const etag = `"${sha256}"`
+        shelves.withdrawn.add(fileId)
+        for (const more of [{}, { range: "bytes=0-9" }, { "if-none-match": etag }]) {
+          const { body, headers, status } = yield* ask({ sha256, headers: more })
+          expect([status, JSON.parse(body.toString())]).toMatchObject([
+            410,
+            { type: "urn:holdfast:problem:FileWithdrawn" }
+          ])
+          expect(headers["cache-control"]).toBe("no-store")
+        }
+        expect((yield* ask({ sha256, method: "HEAD" })).status).toBe(410)
+        shelves.withdrawn.delete(fileId)
+        expect((yield* ask({ sha256 })).status).toBe(200)
       })
     )
   })

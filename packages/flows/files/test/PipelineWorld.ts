@@ -4,34 +4,43 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { RegisterFile } from "@holdfast/contracts/attachment/Commands"
+import { FileNotReleased } from "@holdfast/contracts/attachment/Refusals"
 import { CommandIdReused } from "@holdfast/contracts/CommandErrors"
-import { FileId, PrincipalId, Sha256, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { type DeskCommand, definitionOf } from "@holdfast/contracts/Commands"
+import { FileId, Position, PrincipalId, Sha256, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { TicketNotFound } from "@holdfast/contracts/ticket/Refusals"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import type { Converter } from "@holdfast/converter/Converter"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
+import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { EventLog } from "@holdfast/database/EventLog"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { Health } from "@holdfast/resilience/Health"
 import type { Inspector } from "@holdfast/scanner/Inspector"
 import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import * as ScannerEmbedded from "@holdfast/scanner/ScannerEmbedded"
-import { type BlobStore, Quarantine, Released } from "@holdfast/storage/BlobStore"
-import { layerQuarantine, layerReleased } from "@holdfast/storage/BlobStoreDisk"
+import { type BlobStore, Quarantine, References, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
+import { layerQuarantine, layerReleased, layerSweep } from "@holdfast/storage/BlobStoreDisk"
 import { History, uuid } from "@holdfast/testkit/History"
+import * as Model from "@holdfast/testkit/ReleasedFilesModel"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { makeConsumer } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
+import { lookOnce } from "../src/Rescans.ts"
+import { watchOnce } from "../src/Signatures.ts"
 import type { OpaquePolicy } from "../src/steps/Scan.ts"
 
 export class World {
-  readonly history = new History()
+  readonly history: History
   readonly #answers = new Map<string, string>()
   #crashed = Deferred.makeUnsafe<void>()
   #steps = 0
   #isRunning = false
   #crashAt: number
   readonly #opaque: OpaquePolicy
-  constructor(crashAt = 0, opaque: OpaquePolicy = "reject") {
+  constructor(crashAt = 0, opaque: OpaquePolicy = "reject", startMs?: number) {
+    this.history = new History(startMs)
     this.#crashAt = crashAt
     this.#opaque = opaque
   }
@@ -47,6 +56,37 @@ export class World {
     return Effect.andThen(Deferred.succeed(this.#crashed, undefined), Effect.never)
   })
 
+  /** How often it was asked whether what is under way is done. */
+  pendingAsked = 0
+  /** Where the rescans stand. */
+  #cursor = Position.make(0)
+  readonly cursors = ConsumerCursors.of({
+    read: () => Effect.sync(() => this.#cursor),
+    advance: (_, position) =>
+      Effect.andThen(
+        this.step,
+        Effect.sync(() => {
+          this.#cursor = position
+        })
+      )
+  })
+
+  readonly files = ReleasedFiles.of({
+    rescans: (after, countMax) => this.asked(() => Model.rescansIn(this.history.envelopes, after, countMax)),
+    pending: (fileIds) =>
+      this.asked(() => {
+        this.pendingAsked++
+        return Model.pendingIn(this.history.envelopes, fileIds)
+      }),
+    page: (before, countMax) => this.asked(() => Model.pageIn(this.history.envelopes, before, countMax)),
+    giving: (sha256, before) => this.asked(() => Model.givingIn(this.history.envelopes, sha256, before)),
+    attachments: (fileId) => this.asked(() => Model.attachmentsIn(this.history.envelopes, fileId))
+  })
+
+  asked<A>(answer: () => A): Effect.Effect<A> {
+    return Effect.andThen(this.step, Effect.sync(answer))
+  }
+
   readonly bus = CommandBus.of({
     execute: ({ command, meta, principal }) =>
       Effect.gen({ self: this }, function* () {
@@ -54,10 +94,10 @@ export class World {
         const asked = JSON.stringify(command)
         const known = this.#answers.get(meta.commandId)
         if (known !== undefined && known !== asked) return yield* new CommandIdReused({ commandId: meta.commandId })
-        if (known === undefined) this.history.issue(principal, command)
+        if (known === undefined) yield* issued(() => this.history.issue(principal, command))
         this.#answers.set(meta.commandId, asked)
         yield* this.step
-        const streamId = StreamId.make("fileId" in command ? command.fileId : meta.commandId)
+        const streamId = StreamId.make(streamOf(command) ?? meta.commandId)
         const version = StreamVersion.make(this.history.envelopes.filter((one) => one.streamId === streamId).length)
         return { commandId: meta.commandId, streamId, version, replayed: known !== undefined }
       })
@@ -68,9 +108,28 @@ export class World {
       Effect.sync(() => this.history.envelopes.filter((envelope) => envelope.streamId === streamId))
   })
 
+  /** Everything that is asked for is looked at again, or it crashes. */
+  readonly rescan = Effect.suspend(() => this.#untilCrash(lookUntilDone(this.#opaque)))
+
+  /** The signatures are watched once, while somebody looks at what that asks for. */
+  readonly watch = (days: number) =>
+    Effect.suspend(() =>
+      this.#untilCrash(
+        Effect.raceFirst(
+          watchOnce(days, null),
+          Effect.forever(Effect.andThen(lookUntilDone(this.#opaque), Effect.sleep("1 second")))
+        )
+      )
+    )
+
+  #untilCrash<A, E, R>(work: Effect.Effect<A, E, R>) {
+    this.#isRunning = true
+    const crash = Effect.as(Deferred.await(this.#crashed), "crashed" as const)
+    return Effect.raceFirst(work, crash)
+  }
+
   /** Hands every event to a freshly started consumer, from the first on, until there are no more or it crashes. */
   readonly run = Effect.suspend(() => {
-    this.#isRunning = true
     const delivered = Effect.gen({ self: this }, function* () {
       const consumer = yield* makeConsumer({ workFolder: yield* workFolder, opaque: this.#opaque })
       for (let index = 0; index < this.history.envelopes.length; index++) {
@@ -79,9 +138,13 @@ export class World {
       }
       return "ended" as const
     })
-    const crash = Effect.as(Deferred.await(this.#crashed), "crashed" as const)
-    return Effect.scoped(Effect.raceFirst(delivered, crash))
+    return Effect.scoped(this.#untilCrash(delivered))
   })
+
+  /** From here on. */
+  crashAfter(steps: number): void {
+    this.#crashAt = this.#steps + steps
+  }
 
   readonly restart = Effect.sync(() => {
     this.#crashAt = 0
@@ -91,6 +154,27 @@ export class World {
   get events(): ReadonlyArray<string> {
     return this.history.envelopes.map(({ event }) => event._tag)
   }
+}
+
+const lookUntilDone = Effect.fnUntraced(function* (opaque: OpaquePolicy) {
+  const timeouts = new Map<string, number>()
+  while ((yield* lookOnce({ days: 14, opaque }, timeouts)) > 0);
+  return "ended" as const
+})
+
+/** What the desk refuses is an answer. */
+const issued = (issue: () => unknown) =>
+  Effect.try({
+    try: issue,
+    catch: (error) => {
+      if (error instanceof FileNotReleased || error instanceof TicketNotFound) return error
+      throw error
+    }
+  })
+
+const streamOf = (command: DeskCommand): string | null => {
+  if ("fileId" in command && definitionOf(command._tag).streamType === "file") return command.fileId
+  return "ticketId" in command && command.ticketId !== undefined ? command.ticketId : null
 }
 
 export const workFolder = Effect.acquireRelease(
@@ -109,6 +193,22 @@ const watched = (store: BlobStore, world: World): BlobStore => ({
   remove: (sha256) => store.remove(sha256)
 })
 
+const around = <A, E, R>(world: World, work: Effect.Effect<A, E, R>) =>
+  Effect.andThen(
+    world.step,
+    Effect.tap(work, () => world.step)
+  )
+
+const noted = ({ add, has }: Withdrawn["Service"], world: World): Withdrawn["Service"] => ({
+  add: (fileId) => around(world, add(fileId)),
+  has
+})
+
+const swept = ({ remove, runOnce }: StorageSweep["Service"], world: World): StorageSweep["Service"] => ({
+  runOnce,
+  remove: (keys) => around(world, remove(keys))
+})
+
 export const inspectorIn = (folder?: string) =>
   InspectorProcess.layer(folder === undefined ? {} : { folder }).pipe(Layer.provide(Health.layer))
 export const tools: Layer.Layer<Scanner | Converter> = Layer.mergeAll(
@@ -124,15 +224,24 @@ export const servicesOf = (
   Layer.unwrap(
     Effect.gen(function* () {
       const folder = yield* workFolder
+      const quarantine = { root: join(folder, "quarantine"), freeBytesMin: 0 }
+      const references = Layer.succeed(References, {
+        quarantined: (keys) => Effect.succeed(new Set(keys)),
+        released: (keys) => world.asked(() => Model.neededIn(world.history.envelopes, keys))
+      })
       const disks = yield* Layer.build(
-        Layer.mergeAll(
-          layerQuarantine({ root: join(folder, "quarantine"), freeBytesMin: 0 }),
+        Layer.provideMerge(
+          Layer.merge(layerQuarantine(quarantine), Layer.provide(layerSweep(quarantine), references)),
           layerReleased({ root: join(folder, "released"), freeBytesMin: 0 })
         ).pipe(Layer.provide(Health.layer))
       )
       return Layer.mergeAll(
         Layer.succeed(Quarantine, watched(Context.get(disks, Quarantine), world)),
         Layer.succeed(Released, watched(Context.get(disks, Released), world)),
+        Layer.succeed(Withdrawn, noted(Context.get(disks, Withdrawn), world)),
+        Layer.succeed(StorageSweep, swept(Context.get(disks, StorageSweep), world)),
+        Layer.succeed(ReleasedFiles, world.files),
+        Layer.succeed(ConsumerCursors, world.cursors),
         Layer.succeed(CommandBus, world.bus),
         world.log,
         inspector,

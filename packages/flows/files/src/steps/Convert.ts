@@ -11,7 +11,8 @@ import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Quarantine } from "@holdfast/storage/BlobStore"
 import { Duration, Effect, Stream } from "effect"
-import type { FileInHand, StageResult } from "../Stage.ts"
+import type { FileInHand } from "../FileInHand.ts"
+import type { StageResult } from "../Stage.ts"
 import { mediaTypeOf } from "./Scan.ts"
 
 /** @param folder where the converter's private copies lie for as long as they are needed */

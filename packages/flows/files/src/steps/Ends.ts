@@ -1,18 +1,22 @@
-// The first and the last bytes of a file in quarantine: what most questions about a file are answered from.
-import { Quarantine } from "@holdfast/storage/BlobStore"
+// The first and the last bytes of a content: what most questions about a file are answered from.
+import type { Sha256 } from "@holdfast/contracts/Ids"
+import type { BlobStore } from "@holdfast/storage/BlobStore"
 import { Effect, Stream } from "effect"
-import type { FileInHand } from "../Stage.ts"
+
+export interface Stored {
+  readonly sha256: Sha256
+  readonly sizeBytes: number
+}
 
 interface EndBytes {
   readonly head: number
   readonly tail: number
 }
 
-/** The same bytes twice when the file is no longer than either. */
-export const readEnds = Effect.fnUntraced(function* ({ sha256, sizeBytes }: FileInHand["attachment"], bytes: EndBytes) {
-  const quarantine = yield* Quarantine
+/** The same bytes twice when the content is no longer than either. */
+export const readEnds = Effect.fnUntraced(function* (store: BlobStore, { sha256, sizeBytes }: Stored, bytes: EndBytes) {
   const read = (start: number, length: number) =>
-    Effect.map(Stream.runCollect(quarantine.read(sha256, { start, end: start + length - 1 })), (chunks) =>
+    Effect.map(Stream.runCollect(store.read(sha256, { start, end: start + length - 1 })), (chunks) =>
       Buffer.concat(chunks)
     )
   const head = yield* read(0, Math.min(sizeBytes, bytes.head))

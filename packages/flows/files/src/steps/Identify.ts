@@ -3,11 +3,13 @@ import { readFileSync } from "node:fs"
 import { StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import { Converter, Inspection, Pipeline } from "@holdfast/resilience/Limits"
 import { pixelsOf } from "@holdfast/scanner/PictureSize"
+import { Quarantine } from "@holdfast/storage/BlobStore"
 import { ByteSize, Effect, Result } from "effect"
 import { fileTypeFromBuffer } from "file-type"
+import type { FileInHand } from "../FileInHand.ts"
 import { declaredFor, identify, nameContradicts } from "../MediaTypes.ts"
 import { alsoIs } from "../Polyglots.ts"
-import type { FileInHand, StageResult } from "../Stage.ts"
+import type { StageResult } from "../Stage.ts"
 import { textKindOf } from "../TextKinds.ts"
 import { readEnds } from "./Ends.ts"
 
@@ -22,7 +24,7 @@ const tool = { name: "file-type", version: `${packageOf("file-type")} rules ${ru
 
 export const run = Effect.fn("Pipeline.identify")(function* ({ attachment, name }: FileInHand) {
   if (attachment.sizeBytes === 0) return rejected("empty", "the file has no content")
-  const { head, tail } = yield* readEnds(attachment, endBytes)
+  const { head, tail } = yield* readEnds(yield* Quarantine, attachment, endBytes)
   const found = yield* Effect.promise(() => fileTypeFromBuffer(head).catch(() => undefined))
   const detected = found?.mime ?? null
   const pixels = pixelsOf(head) ?? 0

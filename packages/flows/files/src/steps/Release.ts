@@ -4,7 +4,8 @@ import type { Sha256 } from "@holdfast/contracts/Ids"
 import { contentOf } from "@holdfast/domain/attachment/Attachment"
 import { Quarantine, Released } from "@holdfast/storage/BlobStore"
 import { Effect, Stream } from "effect"
-import { type FileInHand, StageImpossible, type StageResult } from "../Stage.ts"
+import type { FileInHand } from "../FileInHand.ts"
+import { StageImpossible, type StageResult } from "../Stage.ts"
 
 export const run = Effect.fn("Pipeline.release")(function* ({ attachment }: FileInHand) {
   const hashes = new Set([contentOf(attachment).sha256, ...attachment.derivatives.map(({ sha256 }) => sha256)])
