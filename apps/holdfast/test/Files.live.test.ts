@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { expect, layer } from "@effect/vitest"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import { RecordFileStage, RegisterFile, StageOutcome } from "@holdfast/contracts/attachment/Commands"
@@ -19,17 +20,60 @@ import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Health } from "@holdfast/resilience/Health"
 import { ProcessUnderTest } from "@holdfast/testkit/ProcessUnderTest"
-import { Context, Effect, Layer, Option, Redacted, Schedule } from "effect"
+import { Console, Context, Effect, Layer, Option, Redacted, Schedule } from "effect"
+import { Command } from "effect/cli"
+import { files } from "../src/cli/Files.ts"
 import { deskEnvironment, type Environment, holdfast } from "./RunningDesk.ts"
 
-const askOf =
+/** As a process of its own. */
+const spawnIn =
   (environment: Environment) =>
   (...args: ReadonlyArray<string>) =>
     Effect.promise(() => holdfast(environment, "files", ...args).ended)
 
+/** In this process, which takes a fiftieth of the time. */
+const askIn =
+  (environment: Environment) =>
+  (...args: ReadonlyArray<string>) =>
+    Effect.suspend(() => {
+      const said = { stdout: "", stderr: "" }
+      const console = {
+        ...globalThis.console,
+        log: (text: string) => {
+          said.stdout += `${text}\n`
+        },
+        error: (text: string) => {
+          said.stderr += `${text}\n`
+        }
+      }
+      const before = { ...process.env }
+      Object.assign(process.env, environment)
+      return Command.runWith(files, { version: "test" })(args).pipe(
+        Effect.as(0),
+        Effect.catchTag("Refusal", ({ exitCode, sentence }) => {
+          said.stderr += sentence
+          return Effect.succeed(exitCode)
+        }),
+        Effect.map((code) => ({ code, ...said })),
+        Effect.provideService(Console.Console, console),
+        Effect.provide(NodeServices.layer),
+        Effect.ensuring(
+          Effect.sync(() => {
+            for (const name of Object.keys(environment)) delete process.env[name]
+            Object.assign(process.env, before)
+          })
+        )
+      )
+    })
+
 class Operator extends Context.Service<
   Operator,
-  { readonly dataDir: string; readonly environment: Environment; readonly ask: ReturnType<typeof askOf> }
+  {
+    readonly dataDir: string
+    readonly environment: Environment
+    readonly ask: ReturnType<typeof askIn>
+    readonly spawn: ReturnType<typeof spawnIn>
+  }
 >()("test/Operator") {}
 
 const operator = Layer.unwrap(
@@ -47,7 +91,7 @@ const operator = Layer.unwrap(
     )
     const commands = HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer))
     return Layer.merge(
-      Layer.succeed(Operator, { dataDir, environment, ask: askOf(environment) }),
+      Layer.succeed(Operator, { dataDir, environment, ask: askIn(environment), spawn: spawnIn(environment) }),
       Layer.provideMerge(Layer.merge(commands, relay), core)
     )
   })
@@ -113,7 +157,7 @@ const workerMain = fileURLToPath(new URL("../../file-worker/src/main.ts", import
 layer(operator, { excludeTestServices: true, timeout: "90 seconds" })("holdfast files", (it) => {
   it.effect("shows, lists, verifies and repairs while no process runs", () =>
     Effect.gen(function* () {
-      const { ask, dataDir } = yield* Operator
+      const { ask, dataDir, spawn } = yield* Operator
       const released = yield* file("released", ...toRelease)
       const parked = yield* file("parked", passed.identified, failed)
       yield* file("waiting")
@@ -153,7 +197,7 @@ layer(operator, { excludeTestServices: true, timeout: "90 seconds" })("holdfast 
       const left = yield* ask("verify")
       expect([left.code, left.stdout]).toEqual([5, expect.stringContaining("8 days old")])
       rmSync(store(dataDir, "quarantine", "waiting"))
-      const lacking = yield* ask("verify", "--repair")
+      const lacking = yield* spawn("verify", "--repair")
       expect([lacking.code, lacking.stdout]).toEqual([4, expect.stringMatching(/MISSING .*1 removed/s)])
       expect(() => utimesSync(old, 0, 0)).toThrow("ENOENT")
       store(dataDir, "quarantine", "waiting")
@@ -191,7 +235,6 @@ layer(operator, { excludeTestServices: true, timeout: "90 seconds" })("holdfast 
       expect(all.code).toBe(0)
       expect(became.map(({ state }) => state)).toEqual(became.map(() => "released"))
       expect(became.map(({ fileId }) => fileId)).toContain(other)
-      expect((yield* ask("verify")).code).toBe(0)
     }).pipe(Effect.scoped)
   )
 })

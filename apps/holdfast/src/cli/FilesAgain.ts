@@ -2,16 +2,16 @@
 // leaves room for everybody else, each command repeated under its id until its outcome is known. Then they are watched for a moment, and what
 // became of each is said; where the desk's processes do not run, it is done when they do. Exit code 0 only when every file was asked for.
 import { RescanFile, RetryFile } from "@holdfast/contracts/attachment/Commands"
-import { CorrelationId, FileId, PrincipalId, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { CorrelationId, FileId, Position, PrincipalId } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
-import { EventLog } from "@holdfast/database/EventLog"
 import { type CataloguedFile, FileCatalog } from "@holdfast/database/FileCatalog"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { nextStage } from "@holdfast/domain/attachment/Attachment"
 import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { FileCommands as Limits } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Clock, Console, DateTime, Duration, Effect, Option } from "effect"
+import { Clock, Console, Duration, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { refuse } from "../Refusal.ts"
@@ -36,7 +36,7 @@ const allParked = Flag.Boolean("all-parked").pipe(
   Flag.withDefault(false)
 )
 const releasedSince = Flag.String("released-since").pipe(
-  Flag.withDescription("Every file that was released within, such as 7d"),
+  Flag.withDescription("Every file that was released within so long, such as 7d, and waits for no rescan already"),
   Flag.optional
 )
 
@@ -91,22 +91,20 @@ const everyParked = (isJson: boolean) =>
     (files) => files.map(({ attachment }) => attachment.fileId)
   )
 
-/** A file that was looked at again since has changed later than it was released: then its own events tell. */
+/** From the newest release on, until one is older. */
 const everyReleasedWithin = (seconds: number) =>
-  Effect.fnUntraced(function* (isJson: boolean) {
-    const log = yield* EventLog
+  Effect.fnUntraced(function* () {
+    const released = yield* ReleasedFiles
     const sinceMs = (yield* Clock.currentTimeMillis) - seconds * 1000
-    const isCandidate = ({ attachment, changedAtMs }: CataloguedFile) =>
-      attachment.state === "released" && changedAtMs >= sinceMs
-    const candidates = yield* filesWhere(isCandidate, Number.POSITIVE_INFINITY, isJson)
     const found: Array<FileId> = []
-    for (const { attachment } of candidates) {
-      const history = yield* log.readStream(StreamId.make(attachment.fileId), StreamVersion.make(0))
-      const released = history.find(({ event }) => event._tag === "FileReleased")
-      if (released !== undefined && DateTime.toEpochMillis(released.occurredAt) >= sinceMs)
-        found.push(attachment.fileId)
+    for (let before = Position.make(Number.MAX_SAFE_INTEGER); ; ) {
+      const page = yield* released.page(before, Limits.recheckedMax)
+      const young = page.filter(({ releasedAtMs }) => releasedAtMs >= sinceMs)
+      found.push(...young.filter(({ isIdle }) => isIdle).map(({ fileId }) => fileId))
+      const last = page.at(-1)
+      if (last === undefined || young.length < page.length) return found
+      before = last.position
     }
-    return found
   })
 
 interface Options {
@@ -124,7 +122,7 @@ interface Asked {
 const again = Effect.fnUntraced(function* (
   kind: Kind,
   options: Options,
-  every: (isJson: boolean) => Effect.Effect<ReadonlyArray<FileId>, Unavailable, EventLog | FileCatalog>
+  every: (isJson: boolean) => Effect.Effect<ReadonlyArray<FileId>, Unavailable, FileCatalog | ReleasedFiles>
 ) {
   const waitSeconds = secondsOf(options.wait)
   if (waitSeconds === undefined) return yield* refuse(`${options.wait} is not a length of time: say 30s or 10m.`)

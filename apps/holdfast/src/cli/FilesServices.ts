@@ -4,6 +4,7 @@ import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import * as CommandStorePostgres from "@holdfast/database/CommandStorePostgres"
 import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { FileReferences } from "@holdfast/database/FileReferences"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import * as ContentReferences from "@holdfast/files/ContentReferences"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
@@ -29,7 +30,7 @@ const layerOf = (settings: Settings, databaseUrl: Redacted.Redacted<string>) => 
   )
   const commands = HandleCommand.layer.pipe(Layer.provide(CommandStorePostgres.layer))
   return Layer.mergeAll(
-    Layer.mergeAll(commands, FileCatalog.layer).pipe(Layer.provideMerge(eventLog)),
+    Layer.mergeAll(commands, FileCatalog.layer, ReleasedFiles.layer).pipe(Layer.provideMerge(eventLog)),
     store,
     BlobStoreDisk.layerQuarantine(quarantine),
     BlobStoreDisk.layerInventory(quarantine).pipe(Layer.provide([references, store])),

@@ -2,9 +2,10 @@
 // parked --older 10m` lists those that are in a state for so long. Looking changes nothing.
 import { FileState } from "@holdfast/contracts/attachment/Stages"
 import type { FileView } from "@holdfast/contracts/attachment/Views"
-import { FileId, type Sha256, StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { FileId, type Sha256, StreamId, StreamVersion, type TicketId } from "@holdfast/contracts/Ids"
 import { EventLog } from "@holdfast/database/EventLog"
 import { type CataloguedFile, FileCatalog } from "@holdfast/database/FileCatalog"
+import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { nextStage } from "@holdfast/domain/attachment/Attachment"
 import { applyFile } from "@holdfast/domain/attachment/FileView"
 import { JournalView } from "@holdfast/files/JournalView"
@@ -61,7 +62,9 @@ const showOne = (id: FileId, isJson: boolean) =>
       const view = yield* viewOf(id)
       if (view === null) return yield* notRegistered(id)
       const contents = yield* Effect.forEach(contentsOf(view), find)
-      yield* Console.log(isJson ? JSON.stringify({ ...encoded(view), contents }) : fileText(view, contents))
+      const ticketIds = yield* ticketsOf(view)
+      const facts = { ...encoded(view), contents, ticketIds }
+      yield* Console.log(isJson ? JSON.stringify(facts) : fileText(view, contents, ticketIds))
     })
   )
 
@@ -69,6 +72,12 @@ const viewOf = Effect.fnUntraced(function* (id: FileId) {
   const log = yield* EventLog
   const history = yield* log.readStream(StreamId.make(id), StreamVersion.make(0))
   return history.reduce<FileView | null>(applyFile, null)
+})
+
+/** Those that it was uploaded for or attached to. */
+const ticketsOf = Effect.fnUntraced(function* ({ id, ticketId }: FileView) {
+  const attachments = yield* ReleasedFiles.use((released) => released.attachments(id))
+  return [...new Set([...(ticketId === null ? [] : [ticketId]), ...attachments.map((one) => one.ticketId)])]
 })
 
 const notRegistered = Effect.fnUntraced(function* (id: FileId) {
@@ -117,13 +126,13 @@ const find = Effect.fnUntraced(function* ({
 const wordsOf = ({ isQuarantined, isReleased }: Whereabouts): string =>
   [...(isReleased ? ["released"] : []), ...(isQuarantined ? ["quarantine"] : [])].join(", ") || "nowhere"
 
-export const fileText = (view: FileView, contents: ReadonlyArray<Whereabouts>): string => {
+const fileText = (view: FileView, contents: ReadonlyArray<Whereabouts>, ticketIds: ReadonlyArray<TicketId>): string => {
   const rejection = view.rejection === null ? "" : `: ${view.rejection.reason}, ${view.rejection.detail}`
   const facts = [
     `${view.name}  ${view.id}`,
     `${view.state}${rejection}, since ${DateTime.formatIso(view.updatedAt)}`,
     `from ${view.ownerId}, received ${DateTime.formatIso(view.receivedAt)}, declared as ${view.declaredType}`,
-    view.ticketId === null ? "on no ticket from its upload" : `on ticket ${view.ticketId}`
+    ticketIds.length === 0 ? "on no ticket" : `on ticket ${ticketIds.join(", ")}`
   ]
   const lies = contents.map((one) => [one.what, one.mediaType, String(one.sizeBytes), wordsOf(one), one.sha256])
   const lines = view.timeline.map(({ at, detail, durationMs, outcome, stage, tool }) => [

@@ -3,7 +3,6 @@
 // (`--json`: a line of JSON), the sum comes last. Broken off, it is started again, with `--from` where it was. Exit code 0: all is well; 4:
 // something is lacking, damaged or lost; 5: only old content is left that no file needs.
 import { mkdir } from "node:fs/promises"
-import { constants, setPriority } from "node:os"
 import { foldersIn } from "@holdfast/files/Folders"
 import { allParts } from "@holdfast/files/verify/NeedsByHash"
 import { type Finding, type Progress, type Verified, verify as verifyFiles } from "@holdfast/files/verify/Verify"
@@ -46,8 +45,6 @@ export const verify = Command.make(
 ).pipe(Command.withDescription("Compare what is stored with what files need"))
 
 const run = Effect.fnUntraced(function* (settings: Settings, options: Options, parts: ReadonlyArray<string>) {
-  // People come first, on this machine too.
-  yield* Effect.sync(() => setPriority(constants.priority.PRIORITY_LOW))
   const workFolder = dataFolderAt(settings.dataDir).run
   yield* Effect.promise(() => mkdir(workFolder, { recursive: true, mode: 0o700 }))
   const draw = makeProgress(options.json ? "nobody" : "people")

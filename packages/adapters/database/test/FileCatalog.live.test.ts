@@ -84,7 +84,10 @@ layer(Layer.provideMerge(FileCatalog.layer, coreForTests), {
       const counts = (yield* Stream.runCollect(catalog.counts)).flat()
       assert.deepStrictEqual(
         counts.map(({ bytes, files, state }) => [state, files, bytes]),
-        files.map((sizeBytes) => ["received", 1, sizeBytes])
+        [
+          ["received", 2, 1 + Limits.pageRowsMax],
+          ["received", 1, Limits.pageRowsMax * 2 + 5]
+        ]
       )
       assert.isAbove(counts[0]?.oldestMs ?? 0, 0)
       assert.deepStrictEqual(counts[1]?.oldestMs, 0)
