@@ -145,10 +145,6 @@ const doneUploads = async (folder: string): Promise<Set<FileId>> => {
 const gatherJournal = Effect.fnUntraced(function* (run: Run, needs: NeedsByHash, acknowledged: Set<FileId>) {
   const journal = yield* JournalView
   const unregistered = new Set<FileId>()
-  for (const fileId of yield* journal.aside) {
-    acknowledged.delete(fileId)
-    yield* run.report({ kind: "aside", fileId })
-  }
   for (const fileId of yield* journal.list) {
     const entry = yield* journal.look(fileId)
     if (entry === "gone") continue
@@ -160,6 +156,11 @@ const gatherJournal = Effect.fnUntraced(function* (run: Run, needs: NeedsByHash,
     }
     unregistered.add(fileId)
     yield* Effect.promise(() => needs.add([needOf(entry)]))
+  }
+  // After the others: an entry may be set aside at this very moment.
+  for (const fileId of yield* journal.aside) {
+    acknowledged.delete(fileId)
+    yield* run.report({ kind: "aside", fileId })
   }
   return unregistered
 })
