@@ -25,7 +25,10 @@ export const watchSignatures = (days: number) =>
   Effect.suspend(() => {
     let through: Through | null = null
     const watching = Effect.gen(function* () {
-      through = yield* watchOnce(days, through)
+      // Who is away is told by health; there is time until the next look.
+      through = yield* Effect.catch(watchOnce(days, through), ({ detail }) =>
+        Effect.as(Effect.logDebug(`the signatures could not be watched: ${detail}`), through)
+      )
       yield* Effect.sleep(Limits.signaturesInterval)
     })
     return days === 0 ? Effect.never : Effect.forever(watching)

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto"
 import { readFileSync } from "node:fs"
 import { GraphqlExecutor } from "@holdfast/contracts/wire/GraphqlExecutor"
 import { verifyLink } from "@holdfast/domain/attachment/DownloadLink"
-import { fullHistory, History, principal } from "@holdfast/testkit/History"
+import { fullHistory, History, pipeline, principal } from "@holdfast/testkit/History"
 import { Effect, Layer, Result } from "effect"
 import { execute, getIntrospectionQuery, parse } from "graphql"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -34,7 +34,7 @@ const everything = `query ($id: ID!) {
   ticket(id: $id) {
     ...all
     conversation(first: 10) { edges { cursor node { id audience author { id name email } body sentAt } } pageInfo { hasNextPage endCursor } }
-    attachments { fileId name audience file { id state name downloadUrl derivatives { kind downloadUrl } timeline { stage outcome tool { name } } } }
+    attachments { fileId name audience withdrawn file { id state name downloadUrl derivatives { kind downloadUrl } underWay { stage since } timeline { stage outcome state tool { name } } } }
   }
   tickets(list: all) { totalCount edges { cursor node { ...all } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }
 }
@@ -100,6 +100,68 @@ describe("a customer", () => {
       downloadUrl: null,
       rejection: { reason: "malware" }
     })
+  })
+})
+
+describe("a file that was withdrawn", () => {
+  const dora = principal("customer", "dora", "Dora")
+  const [withdrawn = ""] = fileIds.slice(2)
+  const query = `query ($id: ID!) {
+    file(id: $id) { state downloadUrl rejection { reason detail } underWay { stage } timeline { stage outcome state tool { name } } }
+    tickets(list: all) { nodes { messageCount attachments { name withdrawn file { state } } } }
+  }`
+  const rejection = { reason: "malware", detail: "found" }
+  const tool = { name: "test" }
+  const line = (stage: string, outcome: string, state: string) => ({ stage, outcome, state, tool: null })
+  const way = [
+    line("identify", "passed", "identified"),
+    line("scan", "passed", "scanned"),
+    line("convert", "passed", "converted"),
+    line("release", "passed", "released")
+  ]
+
+  it.each([false, true])(
+    "says so to its owner, who hears of no rescan that found nothing, and of no note (outage: %s)",
+    async (isOutage) => {
+      desk.outage.database = isOutage
+      const { data, extensions } = await desk.ask(dora, query, { id: withdrawn })
+      desk.outage.database = false
+      expect(extensions.freshness.source).toBe(isOutage ? "cached" : "live")
+      expect(data.file).toEqual({
+        ...{ state: "withdrawn", downloadUrl: null, rejection, underWay: null },
+        timeline: [...way, line("rescan", "withdrawn", "withdrawn")]
+      })
+      expect(data.tickets.nodes).toEqual([
+        { messageCount: 1, attachments: [{ name: "network.png", withdrawn: "malware", file: { state: "withdrawn" } }] }
+      ])
+    }
+  )
+
+  it("is told to staff with every look that was taken at it, and by which tools", async () => {
+    const { data } = await desk.ask(ada, query, { id: withdrawn })
+    const requested = line("rescan", "requested", "released")
+    expect(data.file.timeline).toEqual([
+      ...way.map((one) => ({ ...one, tool })),
+      ...[requested, { ...line("rescan", "failed", "released"), tool }],
+      ...[requested, { ...line("rescan", "passed", "released"), tool }],
+      ...[requested, { ...line("rescan", "withdrawn", "withdrawn"), tool }]
+    ])
+  })
+
+  it("is under way while it is looked at again, for staff", async () => {
+    const past = new History()
+    const fileId = past.upload(dora, "a.png")
+    const underWay = async (viewer: typeof ada) => {
+      const one = await startDesk(past.envelopes)
+      const { data } = await one.ask(viewer, `{ file(id: "${fileId}") { underWay { stage } } }`)
+      await one.stop()
+      return data.file.underWay
+    }
+    expect(await underWay(dora)).toEqual({ stage: "identify" })
+    past.release(fileId)
+    expect([await underWay(dora), await underWay(ada)]).toEqual([null, null])
+    past.issue(pipeline, { _tag: "RescanFile", fileId })
+    expect([await underWay(dora), await underWay(ada)]).toEqual([null, { stage: "rescan" }])
   })
 })
 

@@ -63,6 +63,8 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
 
 export const eventTypes = Object.keys(encoded(0)).filter((type): type is DeskEventType => type !== "")
 
+const internal: ReadonlySet<string> = new Set(["NoteAdded", "FileRescanRequested", "FileRescanned", "FileRescanFailed"])
+
 const isFile = (type: DeskEvent["_tag"]): boolean => type.startsWith("File") && type !== "FileAttached"
 
 const decode = Schema.decodeUnknownSync(Envelope)
@@ -96,7 +98,7 @@ export const envelope = (sample: Sample): Envelope => {
     causationId: null,
     traceparent: null,
     visibility: {
-      audience: type === "NoteAdded" ? "internal" : "public",
+      audience: internal.has(type) ? "internal" : "public",
       requesterId: "customer-1",
       before: isFile(type) || type === "TicketOpened" ? null : after,
       after: isFile(type) ? null : after,

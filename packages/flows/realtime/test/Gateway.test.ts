@@ -6,11 +6,14 @@ import { TestClock } from "effect/testing"
 import { type Client, createClient } from "graphql-ws"
 import { WebSocket } from "ws"
 import { BrokerDouble } from "./BrokerDouble.ts"
-import { agent, customer, envelope, otherCustomer, ticketId, uuid } from "./Events.ts"
+import { agent, customer, envelope, fileId, otherCustomer, ticketId, uuid } from "./Events.ts"
 import { connect, RawClient, startGateway, type World } from "./World.ts"
 
 const changes = `subscription($id: ID!, $after: Position) { ticketChanged(id: $id, after: $after) { position type body } }`
 const list = `subscription($after: Position) { ticketListChanged(list: all, after: $after) { position ticketId change } }`
+const file = `subscription($id: ID!, $after: Position) { fileProgress(id: $id, after: $after) {
+  type state stage reason detail durationMs tool { name version signatureVersion } inspector { name version signatureVersion } } }`
+const ticket = `subscription($id: ID!, $after: Position) { ticketChanged(id: $id, after: $after) { type fileId fileName reason } }`
 const reply = (position: number, stream = 0) => envelope({ type: "TicketReplied", position, stream })
 const replies = (from: number, to: number, stream = 0) =>
   Array.from({ length: to - from + 1 }, (_, index) => reply(from + index, stream))
@@ -244,6 +247,61 @@ describe("permissions", () => {
         expect(yield* promise(() => staff.positions(7))).toEqual([4, 4, 5, 5, 6, 7, 7])
         expect(yield* promise(() => own.positions(4))).toEqual([4, 4, 7, 7])
         expect(yield* promise(() => other.positions(1))).toEqual([6])
+        for (const client of [staff, own, other]) client.socket.terminate()
+      })
+    )
+  )
+
+  it.live("tells of a file its owner what became of it, staff also by which tools, and nobody else anything", () =>
+    withGateway((world, broker) =>
+      Effect.gen(function* () {
+        const [staff, own, other] = yield* promise(() =>
+          Promise.all([connect(world.url, agent), connect(world.url, customer), connect(world.url, otherCustomer)])
+        )
+        const types = [
+          "FileScanned",
+          "FileRescanRequested",
+          "FileRescanned",
+          "FileRescanFailed",
+          "FileWithdrawn"
+        ] as const
+        broker.publish(...types.map((type, index) => envelope({ type, position: 4 + index })))
+        broker.publish(envelope({ type: "AttachmentWithdrawn", position: 9 }))
+        // Some resume, others were there before: the same for both.
+        for (const client of [staff, own, other]) {
+          client.subscribe("file", file, { id: fileId(0), after: 3 })
+          client.subscribe("ticket", ticket, { id: ticketId(0), after: 8 })
+        }
+        const tool = { name: "tool", version: "1", signatureVersion: null }
+        const line = (type: string, state: string, stage: string) => ({ type, state, stage })
+        const told = {
+          scanned: line("FileScanned", "scanned", "scan"),
+          withdrawn: { ...line("FileWithdrawn", "withdrawn", "rescan"), reason: "malware", detail: "Eicar" }
+        }
+        const nothing = { reason: null, detail: null, inspector: null, durationMs: 1 }
+        const attachment = { type: "AttachmentWithdrawn", fileId: fileId(0), fileName: "a.png", reason: "malware" }
+        expect(yield* promise(() => staff.changes(6))).toEqual({
+          file: [
+            { ...nothing, ...told.scanned, tool },
+            { ...nothing, ...line("FileRescanRequested", "released", "rescan"), tool: null, durationMs: null },
+            { ...nothing, ...line("FileRescanned", "released", "rescan"), tool, inspector: tool },
+            { ...nothing, ...line("FileRescanFailed", "released", "rescan"), tool, detail: "the content is damaged" },
+            { ...nothing, ...told.withdrawn, tool }
+          ],
+          ticket: [attachment]
+        })
+        expect(yield* promise(() => own.changes(3))).toEqual({
+          file: [
+            { ...nothing, ...told.scanned, tool: null },
+            { ...nothing, ...told.withdrawn, tool: null }
+          ],
+          ticket: [attachment]
+        })
+        broker.publish(
+          envelope({ type: "FileReceived", position: 10, stream: 1, visibility: { requesterId: otherCustomer.id } })
+        )
+        other.subscribe("theirs", file, { id: fileId(1), after: 3 })
+        expect(yield* promise(() => other.answer())).toMatchObject({ id: "theirs", type: "next" })
         for (const client of [staff, own, other]) client.socket.terminate()
       })
     )

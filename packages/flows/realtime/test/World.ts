@@ -130,6 +130,18 @@ export class RawClient {
     return message.type === "ping" ? this.answer() : message
   }
 
+  /** What the next events say, by the subscription's id. */
+  async changes(count: number): Promise<Readonly<Record<string, ReadonlyArray<unknown>>>> {
+    const changes: Record<string, Array<unknown>> = {}
+    for (let heard = 0; heard < count; heard++) {
+      const { id = "", payload } = await this.answer()
+      const said = changes[id] ?? []
+      changes[id] = said
+      said.push(Object.values(payload?.data ?? {})[0])
+    }
+    return changes
+  }
+
   /** The positions of the next events. */
   async positions(count: number): Promise<ReadonlyArray<unknown>> {
     const positions: Array<unknown> = []
