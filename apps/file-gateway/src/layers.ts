@@ -2,8 +2,10 @@
 // the quarantine, and needs neither database nor broker.
 import type { Server } from "node:http"
 import * as Download from "@holdfast/files/Download"
+import * as FileGauges from "@holdfast/files/FileGauges"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
+import * as JournalView from "@holdfast/files/JournalView"
 import * as Sweep from "@holdfast/files/Sweep"
 import * as Transfers from "@holdfast/files/Transfers"
 import * as TusServer from "@holdfast/files/TusServer"
@@ -38,8 +40,10 @@ export const layer = Layer.unwrap(
       connectionsMax: Files.socketsMax,
       prepare
     })
-    const sweeping = Layer.effectDiscard(Effect.forkScoped(Sweep.runUploads))
-    return Layer.merge(server, sweeping).pipe(Layer.provide(services(settings)))
+    const background = Layer.effectDiscard(
+      Effect.andThen(Effect.forkScoped(Sweep.runUploads), Effect.forkScoped(FileGauges.runJournal))
+    )
+    return Layer.merge(server, background).pipe(Layer.provide(services(settings)))
   })
 )
 
@@ -56,16 +60,17 @@ const downloadRates = ({ downloadRate, downloadRatePerClient, lineRate }: Proces
 })
 
 const services = (settings: ProcessSettings) => {
-  const { dataDir, diskReserveBytes: freeBytesMin } = settings
-  const folders = foldersIn(dataDir)
+  const folders = foldersIn(settings.dataDir)
+  const quota = { perPrincipalBytes: settings.uploadQuotaPrincipalBytes, totalBytes: settings.uploadQuotaTotalBytes }
   const { identity, released } = makeAdapters({ process: name })
-  return Uploads.layer(folders.uploads).pipe(
+  return Uploads.layer(folders.uploads, quota).pipe(
     Layer.provideMerge(
       Layer.mergeAll(
         identity,
         Journal.layer(folders.journal),
+        JournalView.layer(folders.journal),
         Transfers.layer(Transfers.limitsWith(Transfers.limitsDefault, uploadRates(settings))),
-        BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin }),
+        BlobStoreDisk.layerIntake({ root: folders.quarantine, freeBytesMin: settings.diskReserveBytes }),
         released(folders.released)
       )
     )

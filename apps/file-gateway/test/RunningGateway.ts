@@ -18,23 +18,29 @@ export class RunningGateway {
   readonly dataDir = mkdtempSync(join(tmpdir(), "holdfast-gateway-"))
   readonly port: number
   readonly #process = new ProcessUnderTest(main)
-  private constructor(port: number) {
+  readonly #settings: Readonly<Record<string, string>>
+  private constructor(port: number, settings: Readonly<Record<string, string>>) {
     this.port = port
+    this.#settings = settings
   }
 
-  static readonly make = Effect.acquireRelease(
-    Effect.promise(async () => {
-      const gateway = new RunningGateway(await freePort())
-      await Effect.runPromise(createKeySet(join(gateway.dataDir, "keys")))
-      await gateway.start()
-      return gateway
-    }),
-    (gateway) =>
+  /** @param settings what else its environment says */
+  static readonly makeWith = (settings: Readonly<Record<string, string>>) =>
+    Effect.acquireRelease(
       Effect.promise(async () => {
-        await gateway.end("SIGKILL")
-        rmSync(gateway.dataDir, { recursive: true, force: true })
-      })
-  )
+        const gateway = new RunningGateway(await freePort(), settings)
+        await Effect.runPromise(createKeySet(join(gateway.dataDir, "keys")))
+        await gateway.start()
+        return gateway
+      }),
+      (gateway) =>
+        Effect.promise(async () => {
+          await gateway.end("SIGKILL")
+          rmSync(gateway.dataDir, { recursive: true, force: true })
+        })
+    )
+
+  static readonly make = RunningGateway.makeWith({})
 
   get url(): string {
     return `http://127.0.0.1:${this.port}`
@@ -49,7 +55,8 @@ export class RunningGateway {
       HOLDFAST_DATA_DIR: this.dataDir,
       HOLDFAST_FILE_PORT: String(this.port),
       HOLDFAST_DOWNLOAD_KEY: downloadKey,
-      HOLDFAST_ALLOWED_ORIGINS: "https://desk.example"
+      HOLDFAST_ALLOWED_ORIGINS: "https://desk.example",
+      ...this.#settings
     })
   }
 

@@ -4,12 +4,15 @@ import { runConsumer } from "@holdfast/broker/Consumer"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import * as ConverterProcess from "@holdfast/converter/ConverterProcess"
 import * as CommandStorePostgres from "@holdfast/database/CommandStorePostgres"
+import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { FileReferences } from "@holdfast/database/FileReferences"
 import { Parking } from "@holdfast/database/ParkedEvents"
 import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import * as ContentReferences from "@holdfast/files/ContentReferences"
+import * as FileGauges from "@holdfast/files/FileGauges"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
+import * as JournalView from "@holdfast/files/JournalView"
 import { makeConsumer } from "@holdfast/files/Pipeline"
 import * as Registrar from "@holdfast/files/Registrar"
 import * as Rescans from "@holdfast/files/Rescans"
@@ -40,6 +43,8 @@ export const layer = Layer.unwrap(
         yield* Effect.forkScoped(Rescans.run({ days: rescanDays, opaque: opaqueFiles }))
         yield* Effect.forkScoped(Registrar.run)
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))
+        yield* Effect.forkScoped(FileGauges.runJournal)
+        yield* Effect.forkScoped(FileGauges.runCensus)
       })
     )
     return Layer.merge(health, Layer.provide(work, services(dataDir, diskReserveBytes)))
@@ -67,6 +72,8 @@ const services = (dataDir: string, freeBytesMin: number) => {
     InspectorProcess.layer({ folder: folders.work }),
     ConverterProcess.layer({ folder: folders.work }),
     journal,
+    JournalView.layer(folders.journal),
+    Layer.provide(FileCatalog.layer, eventLog),
     BlobStoreDisk.layerQuarantine(quarantine),
     store,
     BlobStoreDisk.layerSweep(quarantine).pipe(Layer.provide([references, store]))

@@ -1,11 +1,12 @@
 // `holdfast`: the command line of the desk. A command that cannot do its work says why in one sentence and exits with 1, or 3 when a desk is
-// running already, or 4 when a drill found a promise broken. Ctrl-C stops `up` in order; a second one, or 19 s, by force.
+// running already, or 4 when a drill found a promise broken or `files verify` something lacking. Ctrl-C stops `up` in order; a second one, or 19 s, by force.
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Layer, Logger, Runtime } from "effect"
 import { Command } from "effect/cli"
 import { doctor } from "./cli/Doctor.ts"
 import { drill } from "./cli/Drill.ts"
+import { files } from "./cli/Files.ts"
 import { migrate } from "./cli/Migrate.ts"
 import { parked } from "./cli/Parked.ts"
 import { restart } from "./cli/Restart.ts"
@@ -18,7 +19,7 @@ import { killAllNow } from "./supervisor/UnderWay.ts"
 
 const holdfast = Command.make("holdfast").pipe(
   Command.withDescription("A customer support desk that keeps working when its surroundings do not."),
-  Command.withSubcommands([up, status, restart, doctor, migrate, restored, token, parked, drill])
+  Command.withSubcommands([up, status, restart, doctor, migrate, restored, token, parked, files, drill])
 )
 
 const say = (error: unknown) => (error instanceof Refusal ? Console.error(`holdfast: ${error.sentence}`) : Effect.void)

@@ -1,7 +1,7 @@
 // Everything that an operator may set, read once when a process starts. An empty variable counts as unset. What is wrong is told in
 // one sentence that names the variable and what it should look like, never its value, which may hold a password.
 import { join } from "node:path"
-import { Rescans, Storage } from "@holdfast/resilience/Limits"
+import { Files, Rescans, Storage } from "@holdfast/resilience/Limits"
 import { parseS3Url, type S3Place, s3UrlExample } from "@holdfast/storage/S3Url"
 import { ByteSize, Config, ConfigProvider, Context, Effect, Layer, Option, Redacted, Schema } from "effect"
 import { StartError } from "./StartError.ts"
@@ -51,6 +51,15 @@ const optionalCount = (name: string) =>
 const times = (factor: number) => Config.map((count: number | null) => (count === null ? null : count * factor))
 /** A bound on files in one direction, given in kibibytes a second. */
 const optionalRate = (name: string) => times(1024)(optionalCount(name))
+const Mebibytes = Schema.FiniteFromString.check(
+  Schema.isInt(),
+  Schema.isBetween({ minimum: 1, maximum: 2 ** 32 }, { expected: "a whole number of mebibytes, at least 1" })
+)
+const quota = (name: string, standard: ByteSize.ByteSize) =>
+  Config.option(Config.schema(Mebibytes, name)).pipe(
+    Config.map(Option.match({ onNone: () => standard, onSome: ByteSize.mebibytes })),
+    Config.map(ByteSize.toNumberUnsafe)
+  )
 
 const databaseExample = "postgres://user:password@host:5432/name or postgresql://user:password@host:5432/name"
 const httpExample = "http://host:8080 or https://host"
@@ -92,6 +101,9 @@ const all = Config.all({
   downloadRatePerClient: optionalRate("HOLDFAST_DOWNLOAD_KIB_PER_SECOND_PER_CLIENT"),
   /** Bytes a second that the line to the clients carries in each direction, given in megabits; files leave a share of it free. */
   lineRate: times(125_000)(optionalCount("HOLDFAST_LINE_MEGABITS_PER_SECOND")),
+  /** What each principal, and all together, may store within 24 hours. Given in mebibytes. */
+  uploadQuotaPrincipalBytes: quota("HOLDFAST_UPLOAD_QUOTA_PRINCIPAL_MIB", Files.uploadQuotaPerPrincipalBytes),
+  uploadQuotaTotalBytes: quota("HOLDFAST_UPLOAD_QUOTA_TOTAL_MIB", Files.uploadQuotaTotalBytes),
   /** What becomes of files that cannot be looked into: encrypted, beyond the expansion budget, of a kind that nobody here opens. */
   opaqueFiles: Config.withDefault(Config.Literals(["reject", "hold"], "HOLDFAST_OPAQUE_FILES"), "reject"),
   /** Files released so many days ago and less are looked at again when the scanner's signatures change; 0: none is. */

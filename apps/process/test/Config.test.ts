@@ -30,6 +30,22 @@ it.effect("the read side is the core database unless it has its own", () =>
   })
 )
 
+it.effect("quotas of uploads are given in mebibytes", () =>
+  Effect.gen(function* () {
+    const gibibyte = 2 ** 30
+    expect(yield* read({})).toMatchObject({
+      uploadQuotaPrincipalBytes: 20 * gibibyte,
+      uploadQuotaTotalBytes: 200 * gibibyte
+    })
+    const set = yield* read({ HOLDFAST_UPLOAD_QUOTA_PRINCIPAL_MIB: "5" })
+    expect(set.uploadQuotaPrincipalBytes).toBe(5 * 2 ** 20)
+    for (const wrong of ["0", "-1", "1.5", "much"]) {
+      const error = yield* refusal({ HOLDFAST_UPLOAD_QUOTA_TOTAL_MIB: wrong })
+      expect(error.message).toContain("HOLDFAST_UPLOAD_QUOTA_TOTAL_MIB is not valid: expected")
+    }
+  })
+)
+
 it.effect("lists are split, and an empty variable counts as unset", () =>
   Effect.gen(function* () {
     const settings = yield* read({

@@ -109,6 +109,36 @@ export const Relay = {
   lookDelay: Duration.seconds(1)
 } as const
 
+/** Going through all files that the core knows. */
+export const FileCatalog = {
+  /** Rows of one page, files or not: some milliseconds of the server. */
+  pageRowsMax: 2000,
+  /** How many times as long as it took one rests before it is all counted again, and at least; so counting takes some hundredths of a connection. */
+  censusRestTimes: 30,
+  censusRestMin: Duration.seconds(30),
+  /** How often the journal is looked at. */
+  journalLookInterval: Duration.seconds(5)
+} as const
+
+/** `holdfast files`. */
+export const FileCommands = {
+  /** References gathered in memory before they are written to where the comparison sorts them. References. */
+  gatheredReferencesMax: 50_000,
+  /** Parts of the stores compared at once: most of it is waiting for a listing. */
+  partsAtOnceMax: 4,
+  /** Files that were found lacking something and are asked about once more, in one question. */
+  recheckedMax: 200,
+  /** An entry of the journal that is older waits for something. */
+  journalEntryLateAfter: Duration.minutes(10),
+  /** Commands a second, below what one person may issue; everybody else comes first. */
+  commandsPerSecondMax: 10,
+  /** Tried again while the desk takes no more. */
+  commandAttemptsMax: 20,
+  /** How often it looks what became of files. */
+  watchInterval: Duration.millis(500),
+  progressInterval: Duration.seconds(2)
+} as const
+
 /** Consumers. */
 export const Consumer = {
   /** Deliveries held unacknowledged per group: bounds memory and what a crash makes the broker send again. Events. */
@@ -300,6 +330,8 @@ export const Storage = {
   markLifetime: Duration.hours(1),
   /** Old contents that one run asks the log about, in one question; the others wait for the next. */
   sweptContentsMax: 10_000,
+  /** Contents of a folder looked at in one call. */
+  listedPageMax: 500,
   /** Contents marked, asked for again and removed together. */
   removalBatchMax: 100,
   /** Contents found damaged that are remembered, so that no part of them is given either. */
@@ -442,6 +474,21 @@ export const Files = {
   /** Started and not finished, in all: each costs a file, and memory for its running hash. */
   openUploadsMax: 4096,
   uploadLifetime: Duration.hours(24),
+  /** What one principal may store within the window: far more than a person sends, far less than a disk. */
+  uploadQuotaPerPrincipalBytes: ByteSize.gibibytes(20),
+  /** The same for all together: with the quarantine's seven days, some 3 TB at the very most. */
+  uploadQuotaTotalBytes: ByteSize.gibibytes(200),
+  /** A day that ends now, not one that begins at midnight: nobody stores twice as much around it. No longer than `uploadLifetime`, for so long every upload is described. */
+  quotaWindow: Duration.hours(24),
+  /** Another gateway holds the ledger for less than a millisecond at a time. */
+  quotaDeadline: Duration.seconds(10),
+  quotaRetryDelay: Duration.millis(5),
+  /** Charges that one change of the ledger removes or looks through: some milliseconds. Charges. */
+  quotaBatchMax: 1000,
+  /** Charges looked at to say when there is room again. Charges. */
+  quotaLookedAtMax: 10_000,
+  /** From the charge to the upload's description on the disk: certainly less. */
+  quotaBeginDelay: Duration.minutes(10),
   metadataBytesMax: ByteSize.kibibytes(4),
   /** Beyond this a transfer is refused at once. Transfers. */
   transfersMax: 512,

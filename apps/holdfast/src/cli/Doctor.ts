@@ -12,6 +12,7 @@ import { checkPorts } from "../supervisor/Ports.ts"
 import { table } from "../Table.ts"
 import { checkFileTools } from "./FileTools.ts"
 import { allPending, sentenceOf } from "./Migrate.ts"
+import { checkObjectStorage } from "./ObjectStorage.ts"
 import { json } from "./Up.ts"
 
 export interface Finding {
@@ -28,7 +29,8 @@ export const doctor = Command.make(
     const settings = yield* readSettings
     const own = yield* Effect.all([checkNode, checkFolder(settings), checkAllPorts(settings)])
     const servers = yield* Effect.forEach(dependencies(settings), checkServer, { concurrency: "unbounded" })
-    const findings = [...own, ...servers, yield* checkSchema(settings), ...(yield* checkFileTools(settings))]
+    const storage = yield* checkObjectStorage(settings)
+    const findings = [...own, ...servers, storage, yield* checkSchema(settings), ...(yield* checkFileTools(settings))]
     yield* Console.log(options.json ? JSON.stringify(findings) : findingsTable(findings))
     const wrong = findings.filter(({ well }) => !well)
     if (wrong.length > 0) return yield* refuse(`${wrong.length} of ${findings.length} need attention.`)

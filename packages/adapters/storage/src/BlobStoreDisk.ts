@@ -24,6 +24,7 @@ import {
 } from "./BlobStore.ts"
 import { type Damage, makeDamage } from "./Damage.ts"
 import { type DiskFile, type DiskFiles, nodeFiles } from "./DiskFiles.ts"
+import { Inventory } from "./Inventory.ts"
 import { beingRemoved, removeUnneeded, Shelf, sweepUnneeded } from "./Unneeded.ts"
 
 export interface DiskOptions {
@@ -67,6 +68,26 @@ export const layerSweep = (quarantine: DiskOptions) =>
       return {
         runOnce: Effect.map(Effect.all(parts), (counts) => counts.reduce((sum, count) => sum + count, 0)),
         remove: (keys) => removeUnneeded(shelf, references.released, keys)
+      }
+    })
+  )
+
+/** Of the quarantine and of the released store, for a comparison with what files need. */
+export const layerInventory = (quarantine: DiskOptions) =>
+  Layer.effect(
+    Inventory,
+    Effect.gen(function* () {
+      const disk = yield* makeDisk(quarantine)
+      const references = yield* References
+      const shelf = yield* Shelf
+      return {
+        quarantined: (folder) => contentsIn(disk, folder),
+        released: (folder) => shelf.list(folder),
+        sweep: Effect.fnUntraced(function* (folder) {
+          const old = yield* oldInFolder(disk, folder)
+          const count = yield* removeFromQuarantine(disk, old, references.quarantined)
+          return count + (yield* sweepUnneeded(shelf, references.released, folder))
+        })
       }
     })
   )
@@ -311,12 +332,7 @@ const isBeingRemoved = (disk: Disk, sha256: Sha256) =>
   )
 
 const shelfOf = (disk: Disk): Shelf["Service"] => ({
-  list: (folder) =>
-    Stream.fromEffect(
-      Effect.map(disk.call(io(() => agesIn(disk, folder))), (found) =>
-        found.flatMap(({ ageMs, name }) => (isSha256(name) ? [{ sha256: name, ageMs }] : []))
-      )
-    ),
+  list: (folder) => contentsIn(disk, folder),
   mark: (sha256) => {
     const path = join(disk.root, removals, `${sha256}.${randomUUID()}`)
     const made = disk.call(io(async () => (await disk.files.create(path)).close()))
@@ -351,18 +367,38 @@ const nullIfThere = (error: unknown): null => {
 
 const isSha256 = Schema.is(Sha256)
 
-interface Aged {
-  readonly name: string
+/** Page by page, so that no folder is too large for a deadline. */
+const contentsIn = (disk: Disk, folder: string) =>
+  Stream.unwrap(
+    Effect.map(disk.call(io(() => disk.files.names(join(disk.root, folder)).catch(emptyIfMissing))), (names) => {
+      const contents = names.filter(isSha256)
+      const pages = Array.from({ length: Math.ceil(contents.length / Storage.listedPageMax) }, (_, page) =>
+        contents.slice(page * Storage.listedPageMax, (page + 1) * Storage.listedPageMax)
+      )
+      return Stream.mapEffect(Stream.fromIterable(pages), (page) =>
+        Effect.map(disk.call(io(() => about(disk, folder, page))), (found) =>
+          found.map(({ ageMs, name, sizeBytes }) => ({ sha256: name, sizeBytes, ageMs }))
+        )
+      )
+    })
+  )
+
+interface Aged<Name extends string = string> {
+  readonly name: Name
+  readonly sizeBytes: number
   readonly ageMs: number
 }
 
+const agesIn = async (disk: Disk, folder: string): Promise<ReadonlyArray<Aged>> =>
+  about(disk, folder, await disk.files.names(join(disk.root, folder)).catch(emptyIfMissing))
+
 /** What vanishes meanwhile is left out. */
-const agesIn = async ({ files, root }: Disk, folder: string): Promise<ReadonlyArray<Aged>> => {
+const about = async <Name extends string>({ files, root }: Disk, folder: string, names: ReadonlyArray<Name>) => {
   const nowMs = await files.nowMs(root)
-  const found: Array<Aged> = []
-  for (const name of await files.names(join(root, folder)).catch(emptyIfMissing)) {
-    const about = await files.stat(join(root, folder, name)).catch(nullIfMissing)
-    if (about !== null) found.push({ name, ageMs: nowMs - about.mtimeMs })
+  const found: Array<Aged<Name>> = []
+  for (const name of names) {
+    const stat = await files.stat(join(root, folder, name)).catch(nullIfMissing)
+    if (stat !== null) found.push({ name, sizeBytes: stat.size, ageMs: nowMs - stat.mtimeMs })
   }
   return found
 }
@@ -398,12 +434,24 @@ const removed = async ({ files }: Disk, path: string): Promise<number> => {
 }
 
 const sweepQuarantine = Effect.fnUntraced(function* (disk: Disk, needed: References["Service"]["quarantined"]) {
-  const old = yield* oldIn(disk)
+  return yield* removeFromQuarantine(disk, yield* oldIn(disk), needed)
+})
+
+const removeFromQuarantine = Effect.fnUntraced(function* (
+  disk: Disk,
+  old: ReadonlyArray<Sha256>,
+  needed: References["Service"]["quarantined"]
+) {
   if (old.length === 0) return 0
   const kept = yield* needed(old)
   let count = 0
   for (const sha256 of old) if (!kept.has(sha256)) count += yield* removeOld(disk, sha256)
   return count
+})
+
+const oldInFolder = Effect.fnUntraced(function* (disk: Disk, folder: string) {
+  const aged = yield* disk.call(io(() => agesIn(disk, folder)))
+  return aged.flatMap(({ ageMs, name }) => (ageMs >= lifetimeMs && isSha256(name) ? [name] : []))
 })
 
 /** Not all at once where there are very many; from any folder on, so that those which are kept for long never stand before the others. */
@@ -414,8 +462,7 @@ const oldIn = Effect.fnUntraced(function* (disk: Disk) {
   const from = folders.findIndex((folder) => folder >= anywhere)
   const found: Array<Sha256> = []
   for (const folder of [...folders.slice(Math.max(0, from)), ...folders.slice(0, Math.max(0, from))]) {
-    const aged = yield* disk.call(io(() => agesIn(disk, folder)))
-    for (const { ageMs, name } of aged) if (ageMs >= lifetimeMs && isSha256(name)) found.push(name)
+    found.push(...(yield* oldInFolder(disk, folder)))
     if (found.length >= Storage.sweptContentsMax) return found.slice(0, Storage.sweptContentsMax)
   }
   return found

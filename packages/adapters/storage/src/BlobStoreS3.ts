@@ -355,14 +355,15 @@ const marksOf = ({ call, client, options }: Bucket, prefix: string, countMax: nu
 
 interface Listed {
   readonly name: string
+  readonly sizeBytes: number
   readonly ageMs: number
 }
 
 const isSha256 = Schema.is(Sha256)
 
-const asContent = ({ ageMs, name }: Listed) => {
+const asContent = ({ ageMs, name, sizeBytes }: Listed) => {
   const sha256 = name.slice(3)
-  return isSha256(sha256) ? [{ sha256, ageMs }] : []
+  return isSha256(sha256) ? [{ sha256, sizeBytes, ageMs }] : []
 }
 
 const list = ({ call, client, options }: Bucket, prefix: string) =>
@@ -391,6 +392,7 @@ const pageOf = (options: S3Options, { headers, text }: Answer): ReadonlyArray<Li
   return elements(text, "Contents").flatMap((entry) => {
     const key = element(entry, "Key") ?? ""
     const ageMs = nowMs - Date.parse(element(entry, "LastModified") ?? "")
-    return key.startsWith(options.prefix) ? [{ name: key.slice(options.prefix.length), ageMs }] : []
+    const sizeBytes = Number(element(entry, "Size"))
+    return key.startsWith(options.prefix) ? [{ name: key.slice(options.prefix.length), sizeBytes, ageMs }] : []
   })
 }

@@ -10,6 +10,7 @@ import type { References } from "./BlobStore.ts"
 
 export interface Shelved {
   readonly sha256: Sha256
+  readonly sizeBytes: number
   /** Since it was last put, by the clock of whatever stores it. */
   readonly ageMs: number
 }

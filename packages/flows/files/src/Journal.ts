@@ -59,10 +59,10 @@ export const layer = (folder: string) =>
     })
   )
 
-const asideFolder = "aside"
-const nameOf = (fileId: FileId): string => `${fileId}.json`
+export const asideFolder = "aside"
+export const nameOf = (fileId: FileId): string => `${fileId}.json`
 
-const io = <A>(run: () => Promise<A>): Effect.Effect<A, Unavailable> =>
+export const io = <A>(run: () => Promise<A>): Effect.Effect<A, Unavailable> =>
   Effect.tryPromise({ try: run, catch: unavailable }).pipe(
     deadline(Storage.operationDeadline),
     Effect.catchTag("TimeoutError", (error) => Effect.fail(unavailable(error)))
@@ -77,12 +77,12 @@ const unavailable = (error: unknown): Unavailable =>
   })
 
 const encode = Schema.encodeSync(Schema.fromJsonString(JournalEntry))
-const decode = Schema.decodeUnknownResult(Schema.fromJsonString(JournalEntry))
+export const decodeEntry = Schema.decodeUnknownResult(Schema.fromJsonString(JournalEntry))
 
 const decodeId = Schema.decodeUnknownResult(FileId)
 
 /** Ids begin with their time, so their order is that of arrival. */
-const idsOf = (names: ReadonlyArray<string>, countMax: number): ReadonlyArray<FileId> =>
+export const idsOf = (names: ReadonlyArray<string>, countMax: number): ReadonlyArray<FileId> =>
   names
     .filter((name) => name.endsWith(".json"))
     .sort()
@@ -94,7 +94,7 @@ const idsOf = (names: ReadonlyArray<string>, countMax: number): ReadonlyArray<Fi
 const readEntry = Effect.fnUntraced(function* (folder: string, fileId: FileId) {
   const text = yield* io(() => readOrNull(join(folder, nameOf(fileId))))
   if (text === null) return Option.none<JournalEntry>()
-  const entry = decode(text)
+  const entry = decodeEntry(text)
   if (Result.isSuccess(entry)) return Option.some(entry.success)
   yield* Effect.logError(`journal entry ${fileId} cannot be read and is set aside: ${entry.failure.message}`)
   yield* setAside(folder, fileId)
@@ -110,7 +110,7 @@ const setAside = (folder: string, fileId: FileId) =>
     }
   })
 
-const readOrNull = async (path: string): Promise<string | null> => {
+export const readOrNull = async (path: string): Promise<string | null> => {
   try {
     return await readFile(path, "utf8")
   } catch (error) {

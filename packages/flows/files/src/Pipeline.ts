@@ -21,12 +21,13 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import type { Inspector } from "@holdfast/scanner/Inspector"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
-import { ByteSize, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
+import { ByteSize, Clock, DateTime, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
 import { attempts } from "./Attempts.ts"
 import { type FileInHand, fold } from "./FileInHand.ts"
 import { refusalOf } from "./Refusal.ts"
 import { fileWorker } from "./Registrar.ts"
 import type { StageError, StageResult } from "./Stage.ts"
+import { observed } from "./StageMetrics.ts"
 import * as Convert from "./steps/Convert.ts"
 import * as Identify from "./steps/Identify.ts"
 import * as Release from "./steps/Release.ts"
@@ -153,16 +154,18 @@ const advance = Effect.fn("Pipeline.advance")(function* (
   lanes: (due: Due) => Lane
 ) {
   let version = envelope.streamVersion
+  let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
   for (let due: Due | null = first; due !== null; ) {
     // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
-    const { fileId } = due.file.attachment
-    const attempted = { stage: due.stage, fileId, timeouts }
-    const { durationMs, result } = yield* lanes(due)(attempts(attempted, runStage(options, due)))
+    const { fileId, sizeBytes } = due.file.attachment
+    const stage = attempts({ stage: due.stage, fileId, timeouts }, runStage(options, due))
+    const { durationMs, result } = yield* observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage)
     const command = commandOf(due, result, durationMs)
     const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
     const recorded = yield* record(envelope, command, commandId)
     if (recorded === null) return version
     version = recorded
+    dueAtMs = yield* Clock.currentTimeMillis
     due = dueAfter(due, command, { principal: fileWorker, commandId, number: 0 })
   }
   return version

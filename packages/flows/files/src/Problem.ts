@@ -36,6 +36,8 @@ export class TusRefusal extends Data.TaggedError("TusRefusal")<{
   readonly problem: Problem
   /** For the log alone. */
   readonly cause?: unknown
+  /** Of the request that is refused, for the metrics. */
+  readonly announcedBytes?: number
 }> {}
 
 export const tusRefusal = (problem: Problem): TusRefusal => new TusRefusal({ problem })

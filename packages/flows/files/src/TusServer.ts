@@ -14,6 +14,7 @@ import { type Problem, problemBody, problemHeaders, TusRefusal, tusRefusal } fro
 import { Transfers } from "./Transfers.ts"
 import { answerOf, type TusAnswer } from "./tus/Answer.ts"
 import { announcement, readRequest, uploadsPath, version } from "./tus/Protocol.ts"
+import * as UploadMetrics from "./UploadMetrics.ts"
 import { type Sender, type UploadRequest, Uploads } from "./Uploads.ts"
 
 export { announcement } from "./tus/Protocol.ts"
@@ -48,7 +49,7 @@ const handle = (uploads: Uploads["Service"]) =>
       Unauthenticated: ({ detail }) => refused({ status: 401, tag: "Unauthenticated", title: detail }),
       TooManyTransfers: ({ whose }) => refused(whose === "client" ? tooMany : allBusy),
       Unavailable: () => refused(identityAway),
-      TusRefusal: ({ problem }) => refused(problem)
+      TusRefusal: ({ announcedBytes, problem }) => refused(problem, announcedBytes)
     })
   )
 
@@ -59,13 +60,19 @@ const serve = (uploads: Uploads["Service"], sender: Sender, request: UploadReque
     catch: (error) => {
       const refusal = refusalOfDisk(error)
       const problem = refusal instanceof TusRefusal ? refusal.problem : ourFault
-      return new TusRefusal({ problem, cause: error })
+      return new TusRefusal({ problem, cause: error, announcedBytes: announcedBy(request) })
     }
   }).pipe(
     Effect.tapError(({ cause, problem }) =>
       problem.status < 500 ? Effect.void : Effect.logError("an upload request failed", problem.title, cause)
     )
   )
+
+/** How much the request would have brought, as far as it says. */
+const announcedBy = (request: UploadRequest): number => {
+  if (request.type === "Create") return request.sizeBytes
+  return request.type === "Append" ? (request.content.sizeBytes ?? 0) : 0
+}
 
 const answered = (answer: TusAnswer) => {
   const { headers, status } = answerOf(answer)
@@ -105,8 +112,9 @@ const authenticate = Effect.fnUntraced(function* (request: HttpServerRequest.Htt
   return sender
 })
 
-const refused = (problem: Problem) =>
-  Effect.succeed(
+const refused = (problem: Problem, announcedBytes = 0) =>
+  Effect.as(
+    UploadMetrics.refused(problem.tag, announcedBytes),
     HttpServerResponse.text(problemBody(problem), {
       status: problem.status,
       headers: { ...problemHeaders(problem.status), ...problem.headers, "tus-resumable": version }

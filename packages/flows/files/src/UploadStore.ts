@@ -23,7 +23,7 @@ import { type UploadRecord, UploadRecords } from "./UploadRecords.ts"
 export interface UploadStoreOptions {
   readonly folder: string
   /** An upload is gone: it expired, was deleted, or never came to be. */
-  readonly onRemoved: (id: string) => void
+  readonly onRemoved: (id: FileId) => void
   /** How long the disk may take for a batch or a flush; `Storage.flushDeadline` unless told. */
   readonly flushDeadline?: Duration.Duration
 }

@@ -14,9 +14,11 @@ import { Context, Duration, Effect, Layer, Result } from "effect"
 import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import { Admission } from "./Admission.ts"
 import { concatenate, idOfWhole, partsOf } from "./Concatenation.ts"
+import { refusalOfDisk } from "./DiskTrouble.ts"
 import { type Finishing, finish } from "./Finishing.ts"
 import { Journal } from "./Journal.ts"
 import { type Problem, tusRefusal } from "./Problem.ts"
+import type { Charge } from "./QuotaLedger.ts"
 import { Transfers } from "./Transfers.ts"
 import type { TusAnswer } from "./tus/Answer.ts"
 import {
@@ -33,7 +35,9 @@ import {
 } from "./tus/Protocol.ts"
 import { UploadLocks } from "./UploadLocks.ts"
 import { readDeclared } from "./UploadMetadata.ts"
-import { ownerOf, type UploadRecord } from "./UploadRecords.ts"
+import { received } from "./UploadMetrics.ts"
+import { type QuotaLimits, quotaDefault, UploadQuota } from "./UploadQuota.ts"
+import { ownerOf, type UploadRecord, UploadRecords } from "./UploadRecords.ts"
 import { expired, isComplete, mismatch, type Upload, UploadStore } from "./UploadStore.ts"
 
 /** Whose request it is, and the trace that it belongs to. */
@@ -61,23 +65,19 @@ export class Uploads extends Context.Service<
   }
 >()("@holdfast/files/Uploads") {}
 
-export const layer = (folder: string) =>
+export const layer = (folder: string, limits: QuotaLimits = quotaDefault) =>
   Layer.effect(
     Uploads,
     Effect.gen(function* () {
       const intake = yield* Intake
       mkdirSync(folder, { recursive: true, mode: 0o700 })
-      const admission = new Admission(intake)
-      const store = new UploadStore({ folder, onRemoved: (id) => admission.giveBack(id) })
       const runPromise = Effect.runPromiseWith(yield* Effect.context<never>())
+      const places = { admission: new Admission(intake), quota: quotaOf(folder, limits) }
+      const store = new UploadStore({ folder, onRemoved: (id) => leave(places, runPromise, id) })
       const finishing = { intake, journal: yield* Journal, store, runPromise }
-      const desk = new UploadDesk(
-        finishing,
-        admission,
-        new UploadLocks(join(dirname(folder), "locks")),
-        yield* Transfers
-      )
-      yield* Effect.promise(() => admission.recount(store))
+      const desk = new UploadDesk(finishing, places, new UploadLocks(join(dirname(folder), "locks")), yield* Transfers)
+      yield* Effect.promise(() => places.admission.recount(store))
+      yield* rememberCharges(places.quota, folder)
       return {
         serve: (sender, request, incoming) => desk.serve(sender, request, incoming),
         sweep: sweep(desk)
@@ -85,18 +85,65 @@ export const layer = (folder: string) =>
     })
   )
 
+interface Places {
+  readonly admission: Admission
+  readonly quota: UploadQuota
+}
+
+const quotaOf = (folder: string, limits: QuotaLimits) =>
+  new UploadQuota({ folder: join(dirname(folder), "quota"), limits, describe: () => chargesIn(folder) })
+
+/** An upload is gone. What cannot be given back just now is found by the sweep. */
+const leave = ({ admission, quota }: Places, runPromise: Finishing["runPromise"], id: FileId): void => {
+  admission.giveBack(id)
+  quota
+    .giveBack(id)
+    .catch((error) => runPromise(Effect.logWarning(`the bytes of upload ${id} are not given back yet`, error)))
+}
+
+/** A power cut may have taken some of them. A disk that is away at start is no reason not to start. */
+const rememberCharges = (quota: UploadQuota, folder: string) =>
+  Effect.ignore(
+    Effect.tryPromise(async () => quota.remember(await chargesIn(folder))),
+    { log: true }
+  )
+
+/** What the uploads that are described here are charged with. */
+const chargesIn = async (folder: string): Promise<ReadonlyArray<Charge>> => {
+  const records = new UploadRecords(folder)
+  const ids = await records.list()
+  const charges: Array<Charge> = []
+  for (let from = 0; from < ids.length; from += readAtOnceMax) {
+    const found = await Promise.all(ids.slice(from, from + readAtOnceMax).map((id) => records.get(id)))
+    charges.push(...found.flatMap((record) => (record === undefined ? [] : [chargeOf(record)])))
+  }
+  return charges
+}
+
+/** Descriptions. */
+const readAtOnceMax = 16
+
+const chargeOf = (record: UploadRecord): Charge => ({
+  id: record.id,
+  ownerId: ownerOf(record) ?? "nobody",
+  sizeBytes: record.size,
+  atMs: Date.parse(record.creation_date)
+})
+
 class UploadDesk {
   readonly store: UploadStore
   readonly admission: Admission
+  readonly quota: UploadQuota
   readonly locks: UploadLocks
   readonly #finishing: Finishing
   readonly #transfers: Transfers["Service"]
   readonly #finishes = new Map<FileId, Promise<void>>()
   readonly #wholes = new Map<FileId, Promise<void>>()
 
-  constructor(finishing: Finishing, admission: Admission, locks: UploadLocks, transfers: Transfers["Service"]) {
+  constructor(finishing: Finishing, places: Places, locks: UploadLocks, transfers: Transfers["Service"]) {
     this.store = finishing.store
-    this.admission = admission
+    this.admission = places.admission
+    this.quota = places.quota
     this.locks = locks
     this.#finishing = finishing
     this.#transfers = transfers
@@ -122,6 +169,7 @@ class UploadDesk {
     const record = recordOf(id, request.sizeBytes, sender, request, request.isPart)
     const { admission, store } = this
     await this.#finishing.runPromise(admission.admit(store, id, sender.principal.id, request.sizeBytes))
+    await this.#charge(id, sender.principal.id, request.sizeBytes)
     const { content } = request
     await store.create(record)
     let upload: Upload = { record, offset: 0 }
@@ -136,6 +184,15 @@ class UploadDesk {
     }
     await this.#finishWhole(upload)
     return { type: "Created", id, offset: content === null ? null : upload.offset, expiresAtMs: expiryOf(upload) }
+  }
+
+  async #charge(id: FileId, ownerId: string, sizeBytes: number, parts: ReadonlyArray<FileId> = []): Promise<void> {
+    try {
+      await this.quota.take(id, ownerId, sizeBytes, parts)
+    } catch (error) {
+      this.admission.giveBack(id)
+      throw refusalOfDisk(error)
+    }
   }
 
   async #append(sender: Sender, { content, id, offset }: Append, { body, over }: Incoming): Promise<TusAnswer> {
@@ -154,7 +211,8 @@ class UploadDesk {
 
   async #receive(upload: Upload, { checksum }: Content, body: Readable, stop: AbortSignal): Promise<Upload> {
     const ownerId = PrincipalId.make(ownerOf(upload.record) ?? "")
-    const pass = (sizeBytes: number) => this.#finishing.runPromise(this.#transfers.pass(ownerId, sizeBytes))
+    const pass = (sizeBytes: number) =>
+      this.#finishing.runPromise(Effect.andThen(received(sizeBytes), this.#transfers.pass(ownerId, sizeBytes)))
     const { pieceBytes } = this.#transfers
     const offset = await this.store.append(upload, { body, checksum, pass, pieceBytes, stop })
     return { record: upload.record, offset }
@@ -192,7 +250,14 @@ class UploadDesk {
       if (sizeBytes > uploadBytesMax) throw tusRefusal(tooLarge)
       const record = { ...recordOf(id, sizeBytes, sender, request, false), concat: request.concat }
       await this.#finishing.runPromise(admission.admitBytes(sizeBytes))
-      await concatenate(store, parts, record)
+      await this.#charge(id, sender.principal.id, sizeBytes, request.parts)
+      await concatenate(store, parts, record).catch(async (error) => {
+        await this.quota.putBack(
+          id,
+          parts.map((part) => chargeOf(part.record))
+        )
+        throw error
+      })
     }
     await this.finishShared(id)
     if (await store.isDone(id)) await this.#dropParts(request, over)
@@ -313,12 +378,13 @@ const otherOffset = (offset: number): Problem => ({
 
 const sweep = (desk: UploadDesk) =>
   Effect.gen(function* () {
-    const { admission, locks, store } = desk
+    const { admission, locks, quota, store } = desk
     let removed = yield* swept(async () => store.removeStrays((await store.nowMs()) - lifetimeMs))
     // A lock is as old as the first request of its upload.
     yield* swept(async () => locks.sweep((await store.nowMs()) - 2 * lifetimeMs))
     const described = yield* swept(() => store.list())
     admission.keepOnly(described)
+    yield* swept(() => quota.sweep(new Set(described)))
     let finished = 0
     let failure: Unavailable | null = null
     for (const id of described) {

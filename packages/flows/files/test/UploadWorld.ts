@@ -14,6 +14,7 @@ import { TusRefusal } from "../src/Problem.ts"
 import * as Transfers from "../src/Transfers.ts"
 import type { ChecksumAlgorithm } from "../src/tus/HeaderValues.ts"
 import type { Concatenate, Content, Create } from "../src/tus/Protocol.ts"
+import type { QuotaLimits } from "../src/UploadQuota.ts"
 import { type UploadRequest, Uploads, layer as uploadsLayer } from "../src/Uploads.ts"
 
 export const sha256Of = (bytes: Uint8Array) => Sha256.make(createHash("sha256").update(bytes).digest("hex"))
@@ -45,11 +46,11 @@ export class UploadWorld {
   }
 
   /** The journal fails so often before it takes an entry. */
-  async gateway(journalFailures = 0): Promise<Gateway> {
+  async gateway(journalFailures = 0, limits?: QuotaLimits): Promise<Gateway> {
     const journal = Layer.effect(Journal, failing(journalFailures)).pipe(
       Layer.provide(journalLayer(join(this.folder, "journal")))
     )
-    const layer = uploadsLayer(this.uploads).pipe(
+    const layer = uploadsLayer(this.uploads, limits).pipe(
       Layer.provideMerge(
         Layer.mergeAll(
           journal,
