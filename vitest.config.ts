@@ -1,7 +1,8 @@
-// Which tests need what. `unit` needs nothing but Node; `servers` needs the private servers that scripts/stack.ts starts.
+// Which tests need what. `unit` and `simulation` need nothing but Node; `servers` needs the private servers that scripts/stack.ts starts.
 import { defineConfig } from "vitest/config"
 
 const live = ["**/*.live.test.ts", "**/*.failure.test.ts", "test/flows/**/*.test.ts"]
+const simulation = "test/simulation/**/*.test.ts"
 const ignored = ["**/node_modules/**", ".toolchain/**", ".holdfast/**", ".test/**"]
 // Packages resolve as Node itself resolves them. Vite's own choice (`development`, `module`) would give a test one copy of graphql and
 // the libraries under test another, whose instances are not each other's.
@@ -17,9 +18,21 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["**/*.test.ts"],
-          exclude: [...ignored, ...live],
+          exclude: [...ignored, ...live, simulation],
           // Some start a process of their own, which takes seconds on a busy machine.
           testTimeout: 30_000,
+          maxWorkers: 2
+        }
+      },
+      {
+        ssr,
+        test: {
+          name: "simulation",
+          include: [simulation],
+          exclude: ignored,
+          testTimeout: 30_000,
+          // It puts its own clock and chance in the place of the platform's: what another file has left running would draw from them.
+          isolate: true,
           maxWorkers: 2
         }
       },

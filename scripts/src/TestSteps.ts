@@ -49,7 +49,7 @@ export const runCheck = async (run: TestRun, { name, command }: Check): Promise<
 }
 
 /** The tests that need nothing but Node; they are not even told where servers are. */
-export const runUnitTests = (run: TestRun): Promise<Outcome> => runProject(run, "unit", withoutServers)
+export const runUnitTests = (run: TestRun): Promise<Outcome> => runProjects(run, ["unit", "simulation"], withoutServers)
 
 /** The tests on real servers, which are started for them and ended after them. */
 export const runServerTests = async (run: TestRun): Promise<Outcome> => {
@@ -58,7 +58,7 @@ export const runServerTests = async (run: TestRun): Promise<Outcome> => {
   const stack = await hostStack({ folder: join(run.folder, "servers"), only: serverNames, detached: false })
   try {
     run.report(`The servers answer (${secondsSince(began)})`)
-    return await runProject(run, "servers", stack.state.environment)
+    return await runProjects(run, ["servers"], stack.state.environment)
   } finally {
     await stack.stop()
   }
@@ -74,21 +74,25 @@ export const checkLeftovers = (run: TestRun): Outcome => {
   return { passed: 0, failures: [{ name, message: leftovers.map((l) => `${l.pid} ${l.command}`).join("\n") }] }
 }
 
-const runProject = async (
+const runProjects = async (
   run: TestRun,
-  project: string,
+  projects: ReadonlyArray<string>,
   servers: Readonly<Record<string, string | undefined>>
 ): Promise<Outcome> => {
-  const file = join(run.folder, `${project}.json`)
+  const name = projects.join("-")
+  const file = join(run.folder, `${name}.json`)
   const vitest = join(run.root, "node_modules", ".bin", "vitest")
   const options = ["--reporter=default", "--reporter=json", `--outputFile.json=${file}`]
-  const { exitCode } = await runChild([vitest, "run", "--project", project, ...options], {
-    cwd: run.root,
-    environment: { [runMarkVariable]: run.mark, ...withoutColours, ...servers },
-    show: true,
-    signal: run.signal
-  })
-  return readVitestReport(project, existsSync(file) ? readFileSync(file, "utf8") : "", exitCode)
+  const { exitCode } = await runChild(
+    [vitest, "run", ...projects.flatMap((project) => ["--project", project]), ...options],
+    {
+      cwd: run.root,
+      environment: { [runMarkVariable]: run.mark, ...withoutColours, ...servers },
+      show: true,
+      signal: run.signal
+    }
+  )
+  return readVitestReport(name, existsSync(file) ? readFileSync(file, "utf8") : "", exitCode)
 }
 
 const secondsSince = (began: number): string => `${((Date.now() - began) / 1000).toFixed(1)} s`

@@ -398,11 +398,11 @@ export const Scanner = {
 
 /** Converter child processes. */
 export const Converter = {
-  /** A photograph takes about one second. */
-  deadline: Duration.seconds(20),
+  /** Of the clock: three times what its processor time may be, so that only a busy machine meets it. Then the machine is to blame, and it is tried again. */
+  deadline: Duration.seconds(60),
   /** On top of it, for ending a child that does not go. */
   killDeadline: Duration.seconds(5),
-  /** Processor time, for a child that ignores everything. Seconds. */
+  /** Processor time: what needs more is refused, here as anywhere. A photograph takes about one. Seconds. */
   cpuSecondsMax: 20,
   heapBytesMax: ByteSize.mebibytes(256),
   /** All private memory of the child: a decoded image at the pixel limit and its copy. */
@@ -452,12 +452,12 @@ export const Inspection = {
   /** What tells whether there is anything inside: enough for text that declares entities, and a ZIP's end with the longest comment. */
   headBytes: ByteSize.kibibytes(64),
   tailBytes: ByteSize.kibibytes(66),
-  /** 2 GiB take some 10 s here. */
-  deadline: Duration.seconds(60),
+  /** Of the clock: four times what its processor time may be, so that only a busy machine meets it. Then the machine is to blame, and it is tried again. */
+  deadline: Duration.seconds(120),
   /** On top of it, for ending a child that does not go. */
   killDeadline: Duration.seconds(5),
-  /** Processor time, for a child that ignores everything. Seconds. */
-  cpuSecondsMax: 60,
+  /** Processor time: what needs more is refused, here as anywhere. 2 GiB take some 10. Seconds. */
+  cpuSecondsMax: 30,
   heapBytesMax: ByteSize.mebibytes(256),
   dataBytesMax: ByteSize.gibibytes(1),
   /** A nested archive lies on disk while it is looked into. */

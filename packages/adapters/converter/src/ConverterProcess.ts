@@ -1,6 +1,7 @@
 // Conversion in child processes (see Sandbox), so that a hostile file can at worst end its own child: an image is copied by `sharp`, a
 // document's first page drawn by Poppler, an office document first made a PDF by LibreOffice. An image's child that dies of its limits
-// says something about the image, so the outcome is `Bad`; one that cannot be started says something about this machine: `Unavailable`.
+// says something about the image, so the outcome is `Bad`; one that cannot be started, or that the clock ends before its processor time is used
+// up, says something about this machine: `Unavailable`.
 // A document is released either way: what could not be drawn, and why, is in the outcome.
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -244,9 +245,18 @@ const bad = (tool: Tool, reason: "malformed" | "limits_exceeded", detail: string
 /** Ended by a signal, it met a limit or crashed on the image. An exit code without an answer means that it never got to the image. */
 const unanswered = ({ ranOutOfTime, wasKilled }: Ended, how: Confinement): Effect.Effect<Conversion, Unavailable> => {
   if (!wasKilled) return Effect.fail(unavailable("the child process does not work on this machine"))
-  const detail = ranOutOfTime ? "the conversion ran out of time" : "the conversion ended at its limits"
-  return Effect.succeed(bad({ name: `sharp/${how}`, version: "unknown" }, "limits_exceeded", detail))
+  if (ranOutOfTime) return Effect.fail(outOfTime)
+  const tool: Tool = { name: `sharp/${how}`, version: "unknown" }
+  return Effect.succeed(bad(tool, "limits_exceeded", "the conversion ended at its limits"))
 }
+
+/** The same bytes must end the same on a machine that is busy. */
+const outOfTime = new Unavailable({
+  dependency: "converter",
+  reason: "timeout",
+  retryAfterMs: 1_000,
+  detail: "the conversion got too little of the processors"
+})
 
 const readOutput = (folder: string, kind: Converted["kind"], mediaType: string) =>
   Effect.tryPromise({

@@ -1,6 +1,6 @@
 // Inspection in a child process (see Sandbox), so that a hostile file can at worst end its own child. Files with nothing inside cost a look
 // at their ends. A child that dies of its limits says something about the file, so it counts as beyond the budget; one that cannot be
-// started says something about this machine: `Unavailable`.
+// started, or that the clock ends before its processor time is used up, says something about this machine: `Unavailable`.
 import { chmod, mkdir, mkdtemp, open, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -145,6 +145,19 @@ const conclude = (ended: Ended, tool: Tool): Effect.Effect<Inspection, Unavailab
 /** An exit code of its own without an answer means that the child does not work here, and says nothing about the file. */
 const unanswered = ({ ranOutOfTime, wasKilled }: Ended, tool: Tool): Effect.Effect<Inspection, Unavailable> => {
   if (!wasKilled) return Effect.fail(unavailable("the child process does not work on this machine"))
-  const detail = ranOutOfTime ? "looking inside ran out of time" : "looking inside ended at its limits"
-  return Effect.succeed({ _tag: "Opaque", tool, reason: "limits_exceeded", detail })
+  if (ranOutOfTime) return Effect.fail(outOfTime)
+  return Effect.succeed({
+    _tag: "Opaque",
+    tool,
+    reason: "limits_exceeded",
+    detail: "looking inside ended at its limits"
+  })
 }
+
+/** The same bytes must end the same on a machine that is busy. */
+const outOfTime = new Unavailable({
+  dependency: "converter",
+  reason: "timeout",
+  retryAfterMs: 1_000,
+  detail: "looking inside got too little of the processors"
+})

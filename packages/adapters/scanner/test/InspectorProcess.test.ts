@@ -91,13 +91,13 @@ describe("the inspector", () => {
     })
   )
 
-  it.live("counts a child that meets its limits against the file", () =>
+  it.live("does not blame the file for a busy machine, which is what the clock measures", () =>
     Effect.gen(function* () {
       const options = { child: child("Endless"), deadline: Duration.seconds(1) }
-      expect(yield* inspect(secret, options)).toMatchObject({
-        _tag: "Opaque",
-        reason: "limits_exceeded",
-        detail: "looking inside ran out of time"
+      expect(yield* Effect.flip(inspect(secret, options))).toMatchObject({
+        _tag: "Unavailable",
+        dependency: "converter",
+        reason: "timeout"
       })
     })
   )

@@ -12,7 +12,7 @@ import { type StageError, StageImpossible, type StageResult } from "./Stage.ts"
 export interface Attempted {
   readonly stage: TimelineStage
   readonly fileId: FileId
-  /** How often the scanner ran out of time, by file and stage. */
+  /** How often the scanner, or a child process, ran out of time, by file and stage. */
   readonly timeouts: Map<string, number>
 }
 
@@ -54,15 +54,16 @@ const failed = (detail: string): StageResult => ({
   tool: { name: "holdfast", version: "1" }
 })
 
-/** A scanner that runs out of time on one file while it answers otherwise is not away: after some times it is the file that is given up. */
+/** Who runs out of time on one file while it answers otherwise is not away: after some times it is the file that is given up, for a person to judge. */
 const unlessTheFile = Effect.fnUntraced(function* ({ fileId, stage, timeouts }: Attempted, error: Unavailable) {
-  if (error.dependency !== "scanner" || error.reason !== "timeout") return yield* error
+  const { dependency, reason } = error
+  if (reason !== "timeout" || (dependency !== "scanner" && dependency !== "converter")) return yield* error
   const scanner = yield* Scanner
-  if (Option.isNone(yield* Effect.option(scanner.tool))) return yield* error
+  if (dependency === "scanner" && Option.isNone(yield* Effect.option(scanner.tool))) return yield* error
   const key = `${fileId} ${stage}`
   const count = (timeouts.get(key) ?? 0) + 1
   timeouts.set(key, count)
   if (count < Limits.stageTimeoutsMax) return yield* error
   timeouts.delete(key)
-  return yield* new StageImpossible({ detail: "the scanner runs out of time on this file" })
+  return yield* new StageImpossible({ detail: `the ${dependency} runs out of time on this file` })
 })

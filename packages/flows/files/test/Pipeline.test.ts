@@ -116,23 +116,28 @@ describe("the pipeline", () => {
     }).pipe(Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
   })
 
-  it.live("parks a file on which a scanner that is up keeps running out of time", () => {
-    const world = new World()
-    const slow = new Unavailable({ dependency: "scanner", reason: "timeout", retryAfterMs: 1, detail: "slow" })
-    const scanner = Layer.succeed(Scanner, {
-      scan: () => Effect.fail(slow),
-      tool: Effect.succeed({ name: "test", version: "1" })
-    })
-    return Effect.gen(function* () {
-      yield* receive(world, Buffer.from("heavy"))
-      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
-      const newest = Effect.suspend(() => Effect.flatMap(Effect.fromNullishOr(world.history.envelopes.at(-1)), handle))
-      expect(yield* Effect.flip(newest)).toEqual(slow)
-      expect(yield* Effect.flip(newest)).toEqual(slow)
-      yield* newest
-      expect(last(world)).toMatchObject({ _tag: "FileParked", stage: "scan" })
-    }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
-  })
+  it.live.each(["scanner", "converter"] as const)(
+    "parks a file on which a %s that is up keeps running out of time",
+    (dependency) => {
+      const world = new World()
+      const slow = new Unavailable({ dependency, reason: "timeout", retryAfterMs: 1, detail: "slow" })
+      const scanner = Layer.succeed(Scanner, {
+        scan: () => Effect.fail(slow),
+        tool: Effect.succeed({ name: "test", version: "1" })
+      })
+      return Effect.gen(function* () {
+        yield* receive(world, Buffer.from("heavy"))
+        const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+        const newest = Effect.suspend(() =>
+          Effect.flatMap(Effect.fromNullishOr(world.history.envelopes.at(-1)), handle)
+        )
+        expect(yield* Effect.flip(newest)).toEqual(slow)
+        expect(yield* Effect.flip(newest)).toEqual(slow)
+        yield* newest
+        expect(last(world)).toMatchObject({ _tag: "FileParked", stage: "scan" })
+      }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+    }
+  )
 
   it.effect("lets a stage go on beyond one turn, and joins it in the next", () => {
     const world = new World()
