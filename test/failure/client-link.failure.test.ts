@@ -13,12 +13,13 @@ it.live(
       const result = yield* runOverLink({
         seed: 11,
         profile: badLine,
-        cutEveryMs: 5_000,
+        // Upload, notes and feeds take some five seconds together: at least one cut meets them.
+        cutEveryMs: 4_000,
         cutForMs: 500,
         tickets: 2,
         notes: 3,
         noteEveryMs: 500,
-        uploadBytes: 48 * 1024
+        uploadBytes: 96 * 1024
       })
       for (const { feed, kept, present, truth } of result.tickets) {
         expect(present).toEqual(kept)
