@@ -5,7 +5,7 @@ import { describeFailure } from "./Report.ts"
 import { withSimulatedGlobals } from "./SimulatedGlobals.ts"
 import { simulate } from "./Simulation.ts"
 
-const seedsDefault = 1000
+const seedsDefault = 1600
 const seedsCount = Number(process.env.HOLDFAST_SIMULATION_SEEDS ?? seedsDefault)
 const oneSeed = process.env.HOLDFAST_SIMULATION_SEED
 const timeout = 60_000 + seedsCount * 2_000
