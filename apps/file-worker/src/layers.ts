@@ -23,6 +23,7 @@ import * as HealthRoutes from "@holdfast/process/HealthRoutes"
 import { serve } from "@holdfast/process/HttpServer"
 import * as InspectorProcess from "@holdfast/scanner/InspectorProcess"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
+import * as DiskSweep from "@holdfast/storage/DiskSweep"
 import { Effect, Layer } from "effect"
 
 const name = "file-worker"
@@ -76,6 +77,6 @@ const services = (dataDir: string, freeBytesMin: number) => {
     Layer.provide(FileCatalog.layer, eventLog),
     BlobStoreDisk.layerQuarantine(quarantine),
     store,
-    BlobStoreDisk.layerSweep(quarantine).pipe(Layer.provide([references, store]))
+    DiskSweep.layerSweep(quarantine).pipe(Layer.provide([references, store]))
   )
 }

@@ -15,6 +15,7 @@ import { StartError } from "@holdfast/process/StartError"
 import { Health } from "@holdfast/resilience/Health"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
+import * as DiskSweep from "@holdfast/storage/DiskSweep"
 import { Effect, Layer, Option, type Redacted } from "effect"
 import { Refusal, refuse } from "../Refusal.ts"
 import { readSettings, type Settings } from "../Settings.ts"
@@ -33,7 +34,7 @@ const layerOf = (settings: Settings, databaseUrl: Redacted.Redacted<string>) => 
     Layer.mergeAll(commands, FileCatalog.layer, ReleasedFiles.layer).pipe(Layer.provideMerge(eventLog)),
     store,
     BlobStoreDisk.layerQuarantine(quarantine),
-    BlobStoreDisk.layerInventory(quarantine).pipe(Layer.provide([references, store])),
+    DiskSweep.layerInventory(quarantine).pipe(Layer.provide([references, store])),
     JournalView.layer(folders.journal)
   ).pipe(
     Layer.provide(Layer.succeed(ProcessSettings, { ...settings, databaseUrl: Option.some(databaseUrl) })),

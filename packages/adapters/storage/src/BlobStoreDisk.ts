@@ -1,15 +1,13 @@
 // Blobs as files on a disk, under `<root>/<first two digits>/<sha256>`. A blob appears under its name only when every byte is on the
 // disk and has the promised hash: it is written beside, flushed, renamed, and the folders are flushed. Folders are 0700 and files 0600,
-// so another account of the machine reads nothing. The disk's own failures (full, read error, hung) become `Unavailable`; only those by
-// which it cannot be read either open the breaker, so a full disk goes on giving what it has.
+// so another account of the machine reads nothing.
 import { createHash, randomUUID } from "node:crypto"
 import { dirname, join } from "node:path"
-import { Sha256 } from "@holdfast/contracts/Ids"
+import type { Sha256 } from "@holdfast/contracts/Ids"
 import { deadline } from "@holdfast/resilience/Deadline"
-import { type Guard, makeGuard } from "@holdfast/resilience/Guard"
 import { Storage } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
-import { ByteSize, Context, Data, Duration, Effect, Layer, Schema, Stream } from "effect"
+import { ByteSize, Context, Duration, Effect, Layer, Stream } from "effect"
 import {
   BlobCorrupt,
   BlobNotFound,
@@ -17,23 +15,25 @@ import {
   type ByteRange,
   Intake,
   Quarantine,
-  References,
   Released,
-  StorageSweep,
   Withdrawn
 } from "./BlobStore.ts"
-import { type Damage, makeDamage } from "./Damage.ts"
-import { type DiskFile, type DiskFiles, nodeFiles } from "./DiskFiles.ts"
-import { Inventory } from "./Inventory.ts"
-import { beingRemoved, removeUnneeded, Shelf, sweepUnneeded } from "./Unneeded.ts"
-
-export interface DiskOptions {
-  readonly root: string
-  /** Never fill the disk further than to this; `Storage.freeBytesMin` unless told. */
-  readonly freeBytesMin?: number
-  /** This machine's, unless told. */
-  readonly files?: DiskFiles
-}
+import type { DiskFile } from "./DiskFiles.ts"
+import { shelfOf } from "./DiskSweep.ts"
+import {
+  codeOf,
+  type Disk,
+  type DiskOptions,
+  io,
+  ioIfThere,
+  makeDisk,
+  nullIfThere,
+  partials,
+  pathOf,
+  removals,
+  withdrawals
+} from "./GuardedDisk.ts"
+import { beingRemoved, Shelf } from "./Unneeded.ts"
 
 export const layerQuarantine = (options: DiskOptions) =>
   Layer.effect(Quarantine, Effect.map(makeDisk(options), storeOf))
@@ -48,131 +48,6 @@ export const layerReleased = (options: DiskOptions) =>
     )
   )
 export const layerIntake = (options: DiskOptions) => Layer.effect(Intake, Effect.map(makeDisk(options), intakeOf))
-/** Of the quarantine, where content ages, and of the released store, one of its 256 folders at each run. */
-export const layerSweep = (quarantine: DiskOptions) =>
-  Layer.effect(
-    StorageSweep,
-    Effect.gen(function* () {
-      const disk = yield* makeDisk(quarantine)
-      const references = yield* References
-      const shelf = yield* Shelf
-      // Begins anywhere, so that a worker that is restarted every day comes to every folder too.
-      let next = randomUUID().slice(0, 2)
-      const takeTurn = Effect.sync(() => {
-        const folder = next
-        next = ((Number.parseInt(folder, 16) + 1) % 256).toString(16).padStart(2, "0")
-        return folder
-      })
-      const released = Effect.flatMap(takeTurn, (folder) => sweepUnneeded(shelf, references.released, folder))
-      const parts = [clean(disk), sweepQuarantine(disk, references.quarantined), shelf.clean, released]
-      return {
-        runOnce: Effect.map(Effect.all(parts), (counts) => counts.reduce((sum, count) => sum + count, 0)),
-        remove: (keys) => removeUnneeded(shelf, references.released, keys)
-      }
-    })
-  )
-
-/** Of the quarantine and of the released store, for a comparison with what files need. */
-export const layerInventory = (quarantine: DiskOptions) =>
-  Layer.effect(
-    Inventory,
-    Effect.gen(function* () {
-      const disk = yield* makeDisk(quarantine)
-      const references = yield* References
-      const shelf = yield* Shelf
-      return {
-        quarantined: (folder) => contentsIn(disk, folder),
-        released: (folder) => shelf.list(folder),
-        sweep: Effect.fnUntraced(function* (folder) {
-          const old = yield* oldInFolder(disk, folder)
-          const count = yield* removeFromQuarantine(disk, old, references.quarantined)
-          return count + (yield* sweepUnneeded(shelf, references.released, folder))
-        })
-      }
-    })
-  )
-
-interface Disk {
-  readonly root: string
-  readonly freeBytesMin: number
-  readonly files: DiskFiles
-  readonly call: Call
-  readonly damage: Damage
-  /** Folders whose own names are certainly on the disk. */
-  readonly settled: Set<string>
-}
-
-/** The guard's call; what the disk refuses passes it as such. */
-type Call = <A>(
-  self: Effect.Effect<A, DiskError | Unavailable>,
-  options?: Parameters<Guard["call"]>[1]
-) => Effect.Effect<A, Unavailable>
-
-/** Only the code of a disk's error travels: its message carries paths. */
-class DiskError extends Data.TaggedError("DiskError")<{ readonly code: string }> {}
-
-const makeDisk = Effect.fnUntraced(function* ({ files = nodeFiles, freeBytesMin, root }: DiskOptions) {
-  const guard = yield* makeGuard({
-    dependency: "storage",
-    deadline: Storage.operationDeadline,
-    concurrencyMax: Storage.operationsAtOnceMax,
-    acquireDeadline: Storage.acquireDeadline,
-    probe: io(() => files.stat(root)),
-    toFailure: (error) =>
-      error instanceof DiskError && !refusals.has(error.code)
-        ? { reason: "connection_lost", detail: answered(error) }
-        : null
-  })
-  const call: Call = (self, callOptions) =>
-    Effect.mapError(guard.call(self, callOptions), (error) => (error._tag === "DiskError" ? refused(error) : error))
-  const disk: Disk = {
-    root,
-    freeBytesMin: freeBytesMin ?? ByteSize.toNumberUnsafe(Storage.freeBytesMin),
-    files,
-    call,
-    damage: yield* makeDamage("storage"),
-    settled: new Set()
-  }
-  // A disk that is away at start is no reason not to start: each call then says so itself.
-  yield* Effect.ignore(call(io(() => makeRoot(disk))), { log: true })
-  return disk
-})
-
-const makeRoot = async ({ files, root }: Disk): Promise<void> => {
-  for (const folder of [partials, removals, withdrawals]) await files.makeFolder(join(root, folder))
-  await files.syncFolder(root)
-  await files.syncFolder(dirname(root))
-}
-
-/** Below the root, beside the 256 folders. */
-const partials = "partial"
-const removals = "removing"
-const withdrawals = "withdrawn"
-
-const io = <A>(run: () => Promise<A>): Effect.Effect<A, DiskError> =>
-  Effect.tryPromise({ try: run, catch: (error) => new DiskError({ code: codeOf(error) }) })
-
-/** Null where there is no such file. */
-const ioIfThere = <A>(run: () => Promise<A>): Effect.Effect<A | null, DiskError> =>
-  Effect.catch(io(run), (error) => (error.code === "ENOENT" ? Effect.succeed(null) : Effect.fail(error)))
-
-const foundOr = <A>(key: string, found: A | null): Effect.Effect<A, BlobNotFound> =>
-  found === null ? Effect.fail(new BlobNotFound({ key })) : Effect.succeed(found)
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "EUNKNOWN"
-
-const refusals = new Set(["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EMFILE", "ENFILE"])
-
-const answered = ({ code }: DiskError) => `the disk answered ${code}`
-
-const refused = (error: DiskError): Unavailable =>
-  new Unavailable({
-    dependency: "storage",
-    reason: "refused",
-    retryAfterMs: Duration.toMillis(Storage.retryDelay),
-    detail: answered(error)
-  })
 
 const storeOf = (disk: Disk): BlobStore => ({
   put: (sha256, content) => put(disk, sha256, content),
@@ -185,7 +60,8 @@ const storeOf = (disk: Disk): BlobStore => ({
   remove: (sha256) => disk.call(io(() => disk.files.remove(pathOf(disk, sha256))))
 })
 
-const pathOf = (disk: Disk, sha256: string): string => join(disk.root, sha256.slice(0, 2), sha256)
+const foundOr = <A>(key: string, found: A | null): Effect.Effect<A, BlobNotFound> =>
+  found === null ? Effect.fail(new BlobNotFound({ key })) : Effect.succeed(found)
 
 /** Whether it is there; if so, its life starts anew, and its name is on the disk even if whoever gave it has not flushed it yet. */
 const renew = (disk: Disk, sha256: Sha256) =>
@@ -331,17 +207,6 @@ const isBeingRemoved = (disk: Disk, sha256: Sha256) =>
     (names) => names?.some((name) => name.startsWith(`${sha256}.`)) === true
   )
 
-const shelfOf = (disk: Disk): Shelf["Service"] => ({
-  list: (folder) => contentsIn(disk, folder),
-  mark: (sha256) => {
-    const path = join(disk.root, removals, `${sha256}.${randomUUID()}`)
-    const made = disk.call(io(async () => (await disk.files.create(path)).close()))
-    return Effect.as(made, disk.call(io(() => disk.files.remove(path))))
-  },
-  remove: (sha256) => disk.call(io(() => disk.files.remove(pathOf(disk, sha256)))),
-  clean: clean(disk)
-})
-
 /** One empty file for each: its name is all that counts. */
 const withdrawnOf = (disk: Disk): Withdrawn["Service"] => {
   const folder = join(disk.root, withdrawals)
@@ -358,144 +223,4 @@ const withdrawnOf = (disk: Disk): Withdrawn["Service"] => {
     has: (fileId) =>
       Effect.map(disk.call(ioIfThere(() => disk.files.stat(join(folder, fileId)))), (found) => found !== null)
   }
-}
-
-const nullIfThere = (error: unknown): null => {
-  if (codeOf(error) === "EEXIST") return null
-  throw error
-}
-
-const isSha256 = Schema.is(Sha256)
-
-/** Page by page, so that no folder is too large for a deadline. */
-const contentsIn = (disk: Disk, folder: string) =>
-  Stream.unwrap(
-    Effect.map(disk.call(io(() => disk.files.names(join(disk.root, folder)).catch(emptyIfMissing))), (names) => {
-      const contents = names.filter(isSha256)
-      const pages = Array.from({ length: Math.ceil(contents.length / Storage.listedPageMax) }, (_, page) =>
-        contents.slice(page * Storage.listedPageMax, (page + 1) * Storage.listedPageMax)
-      )
-      return Stream.mapEffect(Stream.fromIterable(pages), (page) =>
-        Effect.map(disk.call(io(() => about(disk, folder, page))), (found) =>
-          found.map(({ ageMs, name, sizeBytes }) => ({ sha256: name, sizeBytes, ageMs }))
-        )
-      )
-    })
-  )
-
-interface Aged<Name extends string = string> {
-  readonly name: Name
-  readonly sizeBytes: number
-  readonly ageMs: number
-}
-
-const agesIn = async (disk: Disk, folder: string): Promise<ReadonlyArray<Aged>> =>
-  about(disk, folder, await disk.files.names(join(disk.root, folder)).catch(emptyIfMissing))
-
-/** What vanishes meanwhile is left out. */
-const about = async <Name extends string>({ files, root }: Disk, folder: string, names: ReadonlyArray<Name>) => {
-  const nowMs = await files.nowMs(root)
-  const found: Array<Aged<Name>> = []
-  for (const name of names) {
-    const stat = await files.stat(join(root, folder, name)).catch(nullIfMissing)
-    if (stat !== null) found.push({ name, sizeBytes: stat.size, ageMs: nowMs - stat.mtimeMs })
-  }
-  return found
-}
-
-const nullIfMissing = (error: unknown): null => {
-  if (codeOf(error) === "ENOENT") return null
-  throw error
-}
-const emptyIfMissing = (error: unknown): ReadonlyArray<string> => nullIfMissing(error) ?? []
-
-/** What interrupted writes and removals left behind. Content that a removal had set aside goes back: it is judged again. */
-const clean = (disk: Disk) =>
-  disk.call(
-    io(async () => {
-      let count = 0
-      for (const { ageMs, name } of await agesIn(disk, partials)) {
-        const path = join(disk.root, partials, name)
-        const [, sha256] = /^set-aside\.([0-9a-f]{64})\./.exec(name) ?? []
-        if (sha256 !== undefined) await putBack(disk, path, pathOf(disk, sha256))
-        else if (ageMs >= Duration.toMillis(Storage.leftoverLifetime)) count += await removed(disk, path)
-      }
-      for (const { ageMs, name } of await agesIn(disk, removals)) {
-        if (ageMs >= Duration.toMillis(Storage.markLifetime))
-          count += await removed(disk, join(disk.root, removals, name))
-      }
-      return count
-    })
-  )
-
-const removed = async ({ files }: Disk, path: string): Promise<number> => {
-  await files.remove(path)
-  return 1
-}
-
-const sweepQuarantine = Effect.fnUntraced(function* (disk: Disk, needed: References["Service"]["quarantined"]) {
-  return yield* removeFromQuarantine(disk, yield* oldIn(disk), needed)
-})
-
-const removeFromQuarantine = Effect.fnUntraced(function* (
-  disk: Disk,
-  old: ReadonlyArray<Sha256>,
-  needed: References["Service"]["quarantined"]
-) {
-  if (old.length === 0) return 0
-  const kept = yield* needed(old)
-  let count = 0
-  for (const sha256 of old) if (!kept.has(sha256)) count += yield* removeOld(disk, sha256)
-  return count
-})
-
-const oldInFolder = Effect.fnUntraced(function* (disk: Disk, folder: string) {
-  const aged = yield* disk.call(io(() => agesIn(disk, folder)))
-  return aged.flatMap(({ ageMs, name }) => (ageMs >= lifetimeMs && isSha256(name) ? [name] : []))
-})
-
-/** Not all at once where there are very many; from any folder on, so that those which are kept for long never stand before the others. */
-const oldIn = Effect.fnUntraced(function* (disk: Disk) {
-  const names = yield* disk.call(io(() => disk.files.names(disk.root)))
-  const folders = names.filter((name) => /^[0-9a-f]{2}$/.test(name)).sort()
-  const anywhere = randomUUID().slice(0, 2)
-  const from = folders.findIndex((folder) => folder >= anywhere)
-  const found: Array<Sha256> = []
-  for (const folder of [...folders.slice(Math.max(0, from)), ...folders.slice(0, Math.max(0, from))]) {
-    found.push(...(yield* oldInFolder(disk, folder)))
-    if (found.length >= Storage.sweptContentsMax) return found.slice(0, Storage.sweptContentsMax)
-  }
-  return found
-})
-
-const lifetimeMs = Duration.toMillis(Storage.quarantineLifetime)
-
-/**
- * Set aside first and looked at again, so that content which arrives anew in this very moment is put back. Its name says what it is, so
- * that it is put back as well when the process ends in between.
- */
-const removeOld = (disk: Disk, sha256: Sha256) =>
-  disk.call(
-    io(async () => {
-      const { files, root } = disk
-      const path = pathOf(disk, sha256)
-      const aside = join(root, partials, `set-aside.${sha256}.${randomUUID()}`)
-      try {
-        await files.rename(path, aside)
-        const { mtimeMs } = await files.stat(aside)
-        if ((await files.nowMs(root)) - mtimeMs >= lifetimeMs) return await removed(disk, aside)
-      } catch (error) {
-        // Another sweep was faster, or has put it back.
-        return nullIfMissing(error) ?? 0
-      }
-      await putBack(disk, aside, path)
-      return 0
-    })
-  )
-
-const putBack = async ({ files }: Disk, aside: string, path: string): Promise<void> => {
-  await files.link(aside, path).catch((error) => {
-    if (codeOf(error) !== "EEXIST" && codeOf(error) !== "ENOENT") throw error
-  })
-  await files.remove(aside)
 }

@@ -8,7 +8,8 @@ import { Health } from "@holdfast/resilience/Health"
 import { Effect, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { BlobCorrupt, Intake, Quarantine, References, StorageSweep } from "../src/BlobStore.ts"
-import { layerIntake, layerQuarantine, layerReleased, layerSweep } from "../src/BlobStoreDisk.ts"
+import { layerIntake, layerQuarantine, layerReleased } from "../src/BlobStoreDisk.ts"
+import { layerSweep } from "../src/DiskSweep.ts"
 import { contract, Harm, releasedContract, sha256Of, text } from "./BlobStoreContract.ts"
 
 const temporaryRoot = Effect.acquireRelease(

@@ -13,6 +13,7 @@ import { FileCommands } from "@holdfast/resilience/Limits"
 import { Quarantine, References, Released } from "@holdfast/storage/BlobStore"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
 import * as BlobStoreS3 from "@holdfast/storage/BlobStoreS3"
+import * as DiskSweep from "@holdfast/storage/DiskSweep"
 import { uuid } from "@holdfast/testkit/History"
 import { Effect, Layer, Schema, Stream } from "effect"
 import { startS3Server } from "../../../adapters/storage/test/S3Server.ts"
@@ -87,7 +88,7 @@ class Store {
       journalLayer(journal),
       JournalView.layer(journal),
       BlobStoreDisk.layerQuarantine(quarantine),
-      Layer.provide(BlobStoreDisk.layerInventory(quarantine), this.references)
+      Layer.provide(DiskSweep.layerInventory(quarantine), this.references)
     ).pipe(Layer.provideMerge(released), Layer.provide(Health.layer))
   }
 
