@@ -97,7 +97,7 @@ const readChanges = (shown: Array<Envelope>) =>
 
 /** Nothing lost, and the first time that each event was seen keeps its stream's order. */
 const assertCompleteInOrder = (seen: ReadonlyArray<Envelope>, count: number) => {
-  const firsts = [...new Map(seen.toReversed().map((one) => [one.eventId, one])).values()].toReversed()
+  const firsts = [...new Map(seen.map((one) => [one.eventId, one])).values()]
   assert.strictEqual(firsts.length, count)
   for (const stream of Map.groupBy(firsts, ({ streamId }) => streamId).values()) {
     assert.deepStrictEqual(

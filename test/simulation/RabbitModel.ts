@@ -19,7 +19,6 @@ export interface Channel {
 export interface Item {
   readonly envelope: Envelope
   readonly order: number
-  redelivered: boolean
 }
 
 interface Partition {
@@ -66,7 +65,7 @@ export class RabbitModel {
       if (this.stream.length - this.#forgotten > this.#streamMax) this.#forgotten++
       for (const partitions of this.#groups.values()) {
         const partition = partitions[partitionOf(envelope.streamId)]
-        partition?.ready.push({ envelope, order: ++this.#order, redelivered: false })
+        partition?.ready.push({ envelope, order: ++this.#order })
       }
     }
     this.pumpAll()
@@ -104,13 +103,6 @@ export class RabbitModel {
     this.#pump(partition)
   }
 
-  requeue(group: ConsumerGroup, channel: Channel, index: number, item: Item): void {
-    const partition = this.#groups.get(group)?.[index]
-    if (!channel.isOpen || partition === undefined) return
-    this.#giveBack(partition, [item])
-    this.#pump(partition)
-  }
-
   /** What the group has not acknowledged. */
   backlog(group: ConsumerGroup): number {
     return (this.#groups.get(group) ?? []).reduce(
@@ -128,7 +120,6 @@ export class RabbitModel {
 
   #giveBack(partition: Partition, items: ReadonlyArray<Item>): void {
     for (const item of items) {
-      item.redelivered = true
       partition.unacknowledged.delete(item.order)
       this.#server.world.coverage.hit("redelivered")
     }

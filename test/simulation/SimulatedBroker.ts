@@ -120,20 +120,14 @@ interface Delivering {
 }
 
 /** Acknowledgements are written to a socket: nobody answers them. */
-const deliveryOf = ({ channel, group, item, model, partition, toServer }: Delivering): Delivery => {
-  const tell = (what: () => void) =>
-    Effect.suspend(() => {
-      if (!channel.isOpen) return Effect.fail(unavailable("connection_lost", "the channel was closed"))
-      return Effect.sync(() => toServer(what))
-    })
-  return {
-    envelope: item.envelope,
-    redelivered: item.redelivered,
-    partition,
-    ack: tell(() => model.acknowledge(group, channel, partition, item.order)),
-    requeue: tell(() => model.requeue(group, channel, partition, item))
-  }
-}
+const deliveryOf = ({ channel, group, item, model, partition, toServer }: Delivering): Delivery => ({
+  envelope: item.envelope,
+  partition,
+  ack: Effect.suspend(() => {
+    if (!channel.isOpen) return Effect.fail(unavailable("connection_lost", "the channel was closed"))
+    return Effect.sync(() => toServer(() => model.acknowledge(group, channel, partition, item.order)))
+  })
+})
 
 const changes = Effect.fnUntraced(function* (
   process: SimulatedProcess,

@@ -9,16 +9,12 @@ import { type Array, Context, Data, type Effect, type Option, Schema, type Strea
 export const ConsumerGroup = Schema.Literals(["views", "cache", "automation", "analytics", "webhooks", "files"])
 export type ConsumerGroup = typeof ConsumerGroup.Type
 
-/** One event handed to one consumer, who owes it exactly one `ack` or `requeue`. */
+/** One event handed to one consumer, who owes it an `ack`; without one it comes again when its stream of deliveries has ended. */
 export interface Delivery {
   readonly envelope: Envelope
-  /** May have been handed out before: the broker says so, or cannot tell. */
-  readonly redelivered: boolean
   /** The share of the group's work that this came by. Who holds a share holds it until its stream of deliveries ends. */
   readonly partition: number
   readonly ack: Effect.Effect<void, Unavailable>
-  /** Gives it back, in its place, to be delivered again. */
-  readonly requeue: Effect.Effect<void, Unavailable>
 }
 
 /** The change feed goes on with the events of another event log: the database was replaced or restored, and positions begin anew. */
@@ -33,7 +29,7 @@ export class Broker extends Context.Service<
   {
     /** Succeeds only once the broker has confirmed every one, in the given order. Publishing one again is harmless: readers deduplicate. */
     publish(envelopes: Array.NonEmptyReadonlyArray<Envelope>): Effect.Effect<void, Unavailable>
-    /** At least once; the events of one stream in version order, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
+    /** At least once; the events of one stream in version order the first time that each comes, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
     consume(group: ConsumerGroup): Stream.Stream<Delivery, Unavailable>
     /** Every event after `after` (none: the whole retained window), `atPresent`, then live; each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
     changes(after: Option.Option<Position>): Stream.Stream<Change, Unavailable | AnotherLog>

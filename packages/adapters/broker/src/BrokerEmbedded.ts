@@ -64,31 +64,22 @@ interface Signals {
   readonly deliverable: () => void
 }
 
-/** What was given back first, then what the log holds next; how many were handed out. */
+/** What the log holds next; how many were handed out. */
 const handOut = Effect.fnUntraced(function* (log: Log, flight: Flight, deliveries: Deliveries, signals: Signals) {
   const room = flight.room()
   const next = room > 0 ? yield* log.readAfter(flight.last(), Math.min(room, Relay.batchEventsMax)) : []
-  const handed = [
-    ...flight.takeReturned(),
-    ...next.map((envelope) => ({ envelope, redelivered: flight.isOld(envelope.position) }))
-  ]
-  for (const { envelope, redelivered } of handed) {
+  for (const envelope of next) {
     flight.handOut(envelope)
     yield* Queue.offer(deliveries, {
       envelope,
-      redelivered,
       partition: 0,
       ack: Effect.sync(() => {
         if (flight.acknowledge(envelope.position)) signals.deliverable()
         signals.settled()
-      }),
-      requeue: Effect.sync(() => {
-        flight.giveBack(envelope)
-        signals.deliverable()
       })
     })
   }
-  return handed.length
+  return next.length
 })
 
 /** A signal for each time that the log may have more; several are one. */

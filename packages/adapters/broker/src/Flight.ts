@@ -1,4 +1,4 @@
-// Which events of the log are handed out, acknowledged and given back, for one holder of one group. Positions have no gaps, so the
+// Which events of the log are handed out and acknowledged, for one holder of one group. Positions have no gaps, so the
 // cursor is simply the last position before the first one that is not acknowledged.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { Position } from "@holdfast/contracts/Ids"
@@ -11,20 +11,14 @@ export interface Flight {
   readonly last: () => Position
   /** How many more may be handed out now: bounded in number, and in how far they run ahead of the cursor. */
   readonly room: () => number
-  /** May have been handed out by an earlier holder. */
-  readonly isOld: (position: Position) => boolean
   readonly handOut: (envelope: Envelope) => void
   /** True: there is room now and there was none before. */
   readonly acknowledge: (position: Position) => boolean
-  readonly giveBack: (envelope: Envelope) => void
-  /** What was given back since, in order of the log. */
-  readonly takeReturned: () => ReadonlyArray<{ readonly envelope: Envelope; readonly redelivered: true }>
 }
 
 export const makeFlight = (start: Position): Flight => {
   let cursor = start
   let last = start
-  let returned: Array<Envelope> = []
   const acknowledged = new Set<Position>()
   const unacknowledged = () => last - cursor - acknowledged.size
   const pass = () => {
@@ -35,7 +29,6 @@ export const makeFlight = (start: Position): Flight => {
     cursor: () => cursor,
     last: () => last,
     room,
-    isOld: (position) => position <= start + Limits.aheadEventsMax,
     handOut: (envelope) => {
       if (envelope.position > last) last = envelope.position
     },
@@ -45,14 +38,6 @@ export const makeFlight = (start: Position): Flight => {
       acknowledged.add(position)
       pass()
       return wasFull && room() > 0
-    },
-    giveBack: (envelope) => {
-      returned.push(envelope)
-    },
-    takeReturned: () => {
-      const taken = returned.sort((a, b) => a.position - b.position)
-      returned = []
-      return taken.map((envelope) => ({ envelope, redelivered: true as const }))
     }
   }
 }

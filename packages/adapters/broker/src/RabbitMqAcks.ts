@@ -7,8 +7,6 @@ export interface Acks {
   /** In the order of the server. */
   readonly delivered: (deliveryTag: number) => void
   readonly acknowledge: (deliveryTag: number) => void
-  /** It is the server's again. */
-  readonly returned: (deliveryTag: number) => void
 }
 
 /** What is not sent before the scope closes comes again. `fail` is told that the channel takes nothing any more. */
@@ -35,10 +33,6 @@ class GatheredAcks implements Acks {
 
   delivered(deliveryTag: number): void {
     this.#open.set(deliveryTag, false)
-  }
-
-  returned(deliveryTag: number): void {
-    this.#open.delete(deliveryTag)
   }
 
   acknowledge(deliveryTag: number): void {

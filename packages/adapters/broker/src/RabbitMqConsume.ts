@@ -11,7 +11,7 @@ import type { Handled } from "./Handled.ts"
 import { identityOf, type OnLog } from "./OnLog.ts"
 import { type Acks, makeAcks } from "./RabbitMqAcks.ts"
 import { openChannel, type Rabbit } from "./RabbitMqConnection.ts"
-import { asUnavailable, attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
+import { asUnavailable, promise, unavailable } from "./RabbitMqFailure.ts"
 import type { ReadMessage } from "./RabbitMqRead.ts"
 
 interface Arriving<A> {
@@ -95,7 +95,7 @@ interface Reading extends Arriving<Delivery> {
 }
 
 const deliver = (reading: Reading, partition: number, message: AsyncMessage): void => {
-  const { acks, channel, fail, handled, offer } = reading
+  const { acks, fail, handled, offer } = reading
   const event = reading.read(message)
   // Written by a newer release: this version may neither skip nor park what it cannot read, so the group stands still, visibly.
   if (Result.isFailure(event)) {
@@ -103,20 +103,15 @@ const deliver = (reading: Reading, partition: number, message: AsyncMessage): vo
     return
   }
   const envelope = event.success
-  const { deliveryTag, redelivered } = message
+  const { deliveryTag } = message
   acks.delivered(deliveryTag)
   handled?.delivered(partition, envelope.position)
   offer({
     envelope,
-    redelivered,
     partition,
     ack: Effect.sync(() => {
       acks.acknowledge(deliveryTag)
       handled?.acknowledged(partition, envelope.position)
-    }),
-    requeue: attemptNow(() => {
-      acks.returned(deliveryTag)
-      channel.basicNack({ deliveryTag, requeue: true })
     })
   })
 }

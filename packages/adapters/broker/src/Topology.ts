@@ -2,8 +2,7 @@
 // quorum queue per partition, bound to the partition that ends the routing key, each with a single active consumer: order per
 // stream, streams in parallel. The change feed is a stream queue that readers replay.
 //
-// The publisher says which partition a stream belongs to, so that no restart of the server can change it. With RabbitMQ's consistent-hash
-// exchange a ticket's later events were once seen to overtake earlier ones after a kill (decision 0003).
+// The publisher says which partition a stream belongs to, so that no restart of the server can change it (decision 0003).
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { StreamId } from "@holdfast/contracts/Ids"
 import { Broker as Limits } from "@holdfast/resilience/Limits"

@@ -101,22 +101,6 @@ export const contract = <E>(name: string, brokerAndPublishing: Layer.Layer<Broke
         const second = yield* takeAcknowledged(consume("cache"), 4)
         assert.deepStrictEqual(labels(first), ["a1", "a2", "a3", "a4"])
         assert.deepStrictEqual(labels(second), ["a3", "a4", "a5", "a6"])
-        assert.isTrue(second[0]?.redelivered)
-      })
-    )
-
-    it.effect("delivers again, in their place, events that were given back", () =>
-      Effect.gen(function* () {
-        const { consume, publish } = yield* makeStreams
-        yield* publish("aa")
-        let givenBack = 0
-        const got = yield* consume("automation").pipe(
-          Stream.tap(({ ack, requeue }) => (givenBack++ < 2 ? requeue : ack)),
-          Stream.take(4),
-          Stream.runCollect
-        )
-        assert.deepStrictEqual(labels(got), ["a1", "a2", "a1", "a2"])
-        assert.isTrue(got[2]?.redelivered)
       })
     )
 

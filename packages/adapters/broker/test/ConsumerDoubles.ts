@@ -15,20 +15,18 @@ export const makeBrokerDouble = () => {
   const acknowledged: Array<Position> = []
   let consuming: Queue.Queue<Delivery, Unavailable> | null = null
   let consumed = 0
-  const offer = (envelope: Envelope, redelivered: boolean) => {
+  const offer = (envelope: Envelope) => {
     if (consuming === null) return
     Queue.offerUnsafe(consuming, {
       envelope,
-      redelivered,
       partition: 0,
-      ack: Effect.sync(() => void acknowledged.push(envelope.position)),
-      requeue: Effect.sync(() => offer(envelope, true))
+      ack: Effect.sync(() => void acknowledged.push(envelope.position))
     })
   }
   const publish = (envelopes: ReadonlyArray<Envelope>) => {
     for (const envelope of envelopes) {
       log.push(envelope)
-      offer(envelope, false)
+      offer(envelope)
     }
   }
   const consume = Stream.unwrap(
@@ -36,7 +34,7 @@ export const makeBrokerDouble = () => {
       const queue = yield* Queue.unbounded<Delivery, Unavailable>()
       consuming = queue
       consumed++
-      for (const one of log.filter(({ position }) => !acknowledged.includes(position))) offer(one, consumed > 1)
+      for (const one of log.filter(({ position }) => !acknowledged.includes(position))) offer(one)
       return Stream.fromQueue(queue)
     })
   )
