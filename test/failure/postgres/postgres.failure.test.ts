@@ -164,11 +164,14 @@ describe("PostgreSQL", () => {
   )
 })
 
+// From a place in its log whose bytes are no text: reads that wait for the standby have been seen to fail there.
 describe("PostgreSQL with a synchronous standby", () => {
   let standby: ServerProcess
 
   beforeAll(async () => {
     standby = await startStandby(world.postgres, "standby_1")
+    await world.truth.ask("SELECT pg_switch_wal()::text")
+    await world.truth.ask("SELECT pg_logical_emit_message(true, 'test', repeat('x', 9000000))::text")
   }, testDeadlineMs)
   afterAll(async () => {
     await standby?.stop()
