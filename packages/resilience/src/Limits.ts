@@ -671,6 +671,8 @@ export const Realtime = {
   catchUpPoll: Duration.millis(10),
   /** Sends, and events looked at for one subscription, before the sockets have their turn: some 30 ms. One event goes to all at once. */
   turnWorkMax: 2000,
+  /** And bytes of live events: a fraction of what may wait for a socket, or a backlog of long messages would end them all as slow. */
+  turnBytesMax: ByteSize.kibibytes(256),
   /** A catching-up client that takes nothing for so long is gone. */
   catchUpDeadline: Duration.seconds(20),
   /** Encoded events kept for clients that catch up on the same subscription. */

@@ -4,7 +4,7 @@ import { Realtime } from "@holdfast/resilience/Limits"
 import { Effect, type Latch } from "effect"
 import type { Feed } from "./Feed.ts"
 import type { Hub, Pumped } from "./Hub.ts"
-import { nextTurn } from "./Turn.ts"
+import { beginTurn, nextTurn } from "./Turn.ts"
 
 export const catchUp = (hub: Hub, feed: Feed, wake: Latch.Latch): Effect.Effect<never> =>
   Effect.suspend(() => {
@@ -18,10 +18,10 @@ export const catchUp = (hub: Hub, feed: Feed, wake: Latch.Latch): Effect.Effect<
 /** A part for each that waits, and what came of them. When everybody comes back at once that is too much for one turn: the rest come first in the next. */
 export const round = (hub: Hub, nowMs: number): ReadonlySet<Pumped> => {
   const seen = new Set<Pumped>()
-  const workMax = hub.work + Realtime.turnWorkMax
+  const isOver = beginTurn(hub)
   for (const subscription of [...hub.waiting]) {
     seen.add(hub.pump(subscription, nowMs))
-    if (hub.work >= workMax) return seen.add("moved")
+    if (isOver()) return seen.add("moved")
   }
   return seen
 }

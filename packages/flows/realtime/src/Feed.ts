@@ -7,7 +7,7 @@ import { Realtime } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Clock, Duration, Effect, Exit, Option, Random, Stream } from "effect"
 import type { FeedState, Hub } from "./Hub.ts"
-import { nextTurn } from "./Turn.ts"
+import { beginTurn, nextTurn } from "./Turn.ts"
 
 /** What clients are told of the feed. */
 export interface FeedReport {
@@ -58,13 +58,13 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
     const after = isRefused ? Option.none() : Option.fromNullOr(hub.window.head)
     // Nothing more is read while this goes on, so a broker that has much to tell is held back by what the sockets take.
     const take = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
-      let workMax = hub.work + Realtime.turnWorkMax
+      let isOver = beginTurn(hub)
       for (const change of changes) {
         if (change === atPresent) yield* setState("live")
         else hub.append(change)
-        if (hub.work < workMax) continue
+        if (!isOver()) continue
         yield* nextTurn
-        workMax = hub.work + Realtime.turnWorkMax
+        isOver = beginTurn(hub)
       }
     })
     const exit = yield* Effect.exit(Stream.runForEachArray(broker.changes(after), take))

@@ -81,6 +81,7 @@ export class Hub {
   #state: FeedState = "loading"
   #isPresentKnown = false
   #work = 0
+  #liveBytes = 0
 
   /** `wake`: subscriptions that wait may have something to read, so somebody should `pump` them. */
   constructor(bounds: HubBounds, wake: () => void) {
@@ -101,6 +102,11 @@ export class Hub {
   /** Events looked at for one subscription and events sent, ever: by its growth a turn of the loop is measured, for there is no clock here. */
   get work(): number {
     return this.#work
+  }
+
+  /** Encoded for who is live, ever: no live socket can have been sent more. */
+  get liveBytes(): number {
+    return this.#liveBytes
   }
 
   get groupCount(): number {
@@ -218,6 +224,7 @@ export class Hub {
     if (change === null) return
     const encoded = group.operation.encode(envelope, change, group.reader)
     this.#work += group.live.size
+    this.#liveBytes += encoded.byteLength
     for (const subscription of group.live) subscription.sink.send(encoded)
   }
 

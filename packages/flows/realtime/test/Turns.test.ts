@@ -20,11 +20,11 @@ const bounds = {
 }
 const reply = (position: number) => envelope({ type: "TicketReplied", position })
 const replies = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => reply(from + index))
-const after = (position: number): Operation => ({
+const after = (position: number, bytes = 1): Operation => ({
   key: "",
   interest: { _tag: "Ticket", id: ticketId(0) },
   after: Position.make(position),
-  encode: () => new Uint8Array(1)
+  encode: () => new Uint8Array(bytes)
 })
 
 class Taker implements Sink {
@@ -50,9 +50,11 @@ class Taker implements Sink {
 }
 
 describe("sockets have their turn", () => {
-  it.live("in the middle of a backlog that the broker gives in one piece", () =>
+  it.live.each([
+    ["of many events", Realtime.turnWorkMax + 10, 1],
+    ["of a few long ones", 6, 60_000]
+  ] as const)("in the middle of a backlog %s that the broker gives in one piece", ([, backlog, bytes]) =>
     Effect.gen(function* () {
-      const backlog = Realtime.turnWorkMax + 10
       const broker = new BrokerDouble()
       broker.publish(reply(1))
       const hub = new Hub(bounds, () => undefined)
@@ -70,7 +72,7 @@ describe("sockets have their turn", () => {
         }
         if (taken === backlog) done.resolve(hadTurn)
       })
-      hub.attach(after(1), agent, taker, 0)
+      hub.attach(after(1, bytes), agent, taker, 0)
       broker.publish(...replies(2, backlog + 1))
       expect(yield* Effect.promise(() => done.promise)).toBe(true)
       yield* Fiber.interrupt(running)
