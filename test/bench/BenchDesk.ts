@@ -12,9 +12,12 @@ export interface BenchDesk {
   readonly customers: ReadonlyArray<string>
 }
 
-export const startBenchDesk = async (people: { readonly agents: number; readonly customers: number }) => {
+export const startBenchDesk = async (
+  people: { readonly agents: number; readonly customers: number },
+  environment: Readonly<Record<string, string>> = {}
+) => {
   const desk = await startDesk("servers", {
-    environment: { HOLDFAST_OTLP_URL: undefined, HOLDFAST_WEBHOOKS: undefined }
+    environment: { HOLDFAST_OTLP_URL: undefined, HOLDFAST_WEBHOOKS: undefined, ...environment }
   })
   const keys = join(desk.dataDir, "keys")
   const tokens = (count: number, role: "agent" | "customer") =>

@@ -1,5 +1,6 @@
-// The sockets of the fan-out bench, in a process of their own so that the server has a core to itself. It connects, counts what
-// arrives, and tells its parent when every socket has had every event, and when that was (the monotonic clock is the machine's).
+// The sockets of the fan-out bench, in a process of their own so that the server has a core to itself. It connects in waves, notes when each
+// event arrives, and tells its parent when every socket has had every event, and when the half and 99 of 100 had (the monotonic clock is
+// the machine's).
 import { WebSocket } from "ws"
 
 export interface FanoutOrder {
@@ -9,16 +10,23 @@ export interface FanoutOrder {
   readonly greetings: ReadonlyArray<string>
   /** Messages that answer the greetings and are not events. */
   readonly answers: number
+  /** Whether compression is offered. */
+  readonly deflate?: boolean
 }
 
 /** From the parent: an order first, then how many events come next. */
 export type ToClients = { readonly order: FanoutOrder } | { readonly expect: number }
-/** To the parent. Nanoseconds of the monotonic clock, as digits. */
-export type FromClients = { readonly ready: true } | { readonly receivedAt: string }
+/** To the parent. Nanoseconds of the monotonic clock, as digits: of the last receipt, the middle one, and the 99th of a hundred. */
+export type FromClients =
+  | { readonly ready: true }
+  | { readonly receivedAt: string; readonly p50At: string; readonly p99At: string }
+
+/** More at once would meet a full queue of connections, and wait a second for it. */
+const wave = 200
 
 let expected = Number.POSITIVE_INFINITY
 let received = 0
-let answersLeft = 0
+let times = new BigInt64Array(0)
 
 const tell = (message: FromClients): void => {
   process.send?.(message)
@@ -28,28 +36,41 @@ const tell = (message: FromClients): void => {
 const isEvent = (data: Buffer): boolean => data[2] === 0x69
 const isPing = (data: Buffer): boolean => data[9] === 0x70 && data[10] === 0x69
 
-const took = (socket: WebSocket, data: Buffer): void => {
-  if (isEvent(data)) {
-    received++
-    if (received === expected) tell({ receivedAt: String(process.hrtime.bigint()) })
-  } else if (isPing(data)) socket.send(`{"type":"pong"}`)
-  else if (--answersLeft === 0) tell({ ready: true })
+const took = (): void => {
+  times[received++] = process.hrtime.bigint()
+  if (received !== expected) return
+  const at = (part: number) => String(times[Math.min(expected - 1, Math.floor(expected * part))])
+  tell({ receivedAt: at(1), p50At: at(0.5), p99At: at(0.99) })
 }
 
-const connect = (order: FanoutOrder, index: number): void => {
-  const socket = new WebSocket(order.url, "graphql-transport-ws", { perMessageDeflate: false })
-  socket.once("open", () => {
-    const [first, ...rest] = order.greetings.map((greeting) => greeting.replaceAll("#", String(index).padStart(4, "0")))
-    if (first === undefined) return
-    // A gateway answers the first before it hears the rest.
-    socket.once("message", () => {
-      for (const greeting of rest) socket.send(greeting)
+/** Resolves once the socket is open and its greetings are answered. */
+const connect = ({ answers, deflate = false, greetings, url }: FanoutOrder, index: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const socket = new WebSocket(url, "graphql-transport-ws", { perMessageDeflate: deflate })
+    let answersLeft = answers
+    const [first, ...rest] = greetings.map((greeting) => greeting.replaceAll("#", String(index).padStart(4, "0")))
+    socket.once("error", reject)
+    socket.once("close", () => reject(new Error("the server closed a socket")))
+    socket.once("open", () => {
+      if (first === undefined) resolve()
+      else socket.send(first)
     })
-    socket.send(first)
+    socket.on("message", (data) => {
+      if (!Buffer.isBuffer(data)) return
+      if (isEvent(data)) return took()
+      if (isPing(data)) return socket.send(`{"type":"pong"}`)
+      // A gateway answers the first before it hears the rest.
+      if (answersLeft-- === answers) for (const greeting of rest) socket.send(greeting)
+      if (answersLeft === 0) resolve()
+    })
   })
-  socket.on("message", (data) => {
-    if (Buffer.isBuffer(data)) took(socket, data)
-  })
+
+const connectAll = async (order: FanoutOrder): Promise<void> => {
+  for (let from = 0; from < order.sockets; from += wave) {
+    const count = Math.min(wave, order.sockets - from)
+    await Promise.all(Array.from({ length: count }, (_, index) => connect(order, from + index)))
+  }
+  tell({ ready: true })
 }
 
 let sockets = 0
@@ -57,11 +78,14 @@ process.on("message", (message: ToClients) => {
   if ("expect" in message) {
     received = 0
     expected = message.expect * sockets
+    times = new BigInt64Array(expected)
     tell({ ready: true })
     return
   }
   sockets = message.order.sockets
-  answersLeft = message.order.answers * sockets
-  for (let index = 0; index < sockets; index++) connect(message.order, index)
+  connectAll(message.order).catch((cause: unknown) => {
+    console.error(cause)
+    process.exit(1)
+  })
 })
 process.on("disconnect", () => process.exit(0))

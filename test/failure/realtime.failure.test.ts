@@ -1,119 +1,11 @@
 // The gateway on both real brokers, through a line that breaks: sockets stay, clients are told, and every event comes exactly once, in
 // order, at whichever gateway a client asks.
-import { randomUUID } from "node:crypto"
-import { createServer } from "node:http"
 import { describe, expect, it } from "@effect/vitest"
-import { Broker } from "@holdfast/broker/Broker"
-import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
-import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
-import { makeTopology } from "@holdfast/broker/Topology"
-import type { Envelope } from "@holdfast/contracts/Envelope"
-import { GraphqlExecutor } from "@holdfast/contracts/wire/GraphqlExecutor"
-import * as ClientPostgres from "@holdfast/database/ClientPostgres"
-import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
-import { Database } from "@holdfast/database/Database"
-import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
-import { Identity } from "@holdfast/identity/Identity"
-import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
-import { Gateway, layer } from "@holdfast/realtime/Gateway"
-import { takeUpgrades } from "@holdfast/realtime/Upgrade"
-import { Health } from "@holdfast/resilience/Health"
-import { envelopeOf, streamOf } from "@holdfast/testkit/Envelopes"
-import { commitPositioned } from "@holdfast/testkit/EventRows"
-import { type FaultProxy, faultProxy, targetOf } from "@holdfast/testkit/Faults"
-import { rabbitmqUrl } from "@holdfast/testkit/TestServers"
-import { Array, Context, DateTime, Effect, Layer, Redacted, type Scope } from "effect"
+import { streamOf } from "@holdfast/testkit/Envelopes"
+import { Array, Effect, type Scope } from "effect"
 import { type Client, createClient } from "graphql-ws"
-import { Connection } from "rabbitmq-client"
 import { WebSocket } from "ws"
-
-/** A broker behind a line that a test may break, and a way to publish that does not use that line. */
-interface Line {
-  readonly proxy: FaultProxy
-  readonly broker: Layer.Layer<Broker>
-  readonly publish: (from: number, to: number) => Effect.Effect<void>
-}
-
-const events = (from: number, to: number) =>
-  Array.map(
-    Array.range(from, to),
-    (position): Envelope => ({
-      ...envelopeOf(streamOf("a"), "a", position, position),
-      occurredAt: DateTime.makeUnsafe(Date.now())
-    })
-  )
-
-const databaseOn = (url: Redacted.Redacted<string>) =>
-  Layer.mergeAll(EventLogPostgres.layer, ConsumerCursors.layer).pipe(
-    Layer.provideMerge(Database.layer),
-    Layer.provideMerge(ClientPostgres.layer({ url, applicationName: "test" })),
-    Layer.provideMerge(Health.layer)
-  )
-
-const embedded = Effect.gen(function* () {
-  const url = yield* migratedDatabase
-  const proxy = yield* faultProxy(targetOf(Redacted.value(url)))
-  const direct = yield* Layer.build(databaseOn(url))
-  const through = databaseOn(Redacted.make(proxy.through(Redacted.value(url))))
-  const line: Line = {
-    proxy,
-    broker: Layer.orDie(Layer.provide(BrokerEmbedded.layer, through)),
-    publish: (from, to) => Effect.orDie(Effect.provide(commitPositioned(events(from, to)), direct))
-  }
-  return line
-})
-
-const rabbitMq = Effect.gen(function* () {
-  const url = yield* rabbitmqUrl
-  const prefix = `test-${randomUUID()}`
-  yield* Effect.addFinalizer(() => Effect.promise(() => removeDesk(url, prefix)))
-  const proxy = yield* faultProxy(targetOf(url))
-  const on = (at: string) =>
-    BrokerRabbitMq.layer({ url: Redacted.make(at), applicationName: "test", prefix }).pipe(Layer.provide(Health.layer))
-  const direct = Context.get(yield* Layer.build(Layer.fresh(on(url))), Broker)
-  const line: Line = {
-    proxy,
-    broker: Layer.orDie(on(proxy.through(url))),
-    publish: (from, to) => Effect.orDie(direct.publish(events(from, to)))
-  }
-  return line
-})
-
-const removeDesk = async (url: string, prefix: string): Promise<void> => {
-  const connection = new Connection(url)
-  const topology = makeTopology(prefix)
-  for (const queue of topology.names.queues) await connection.queueDelete({ queue })
-  for (const exchange of topology.names.exchanges) await connection.exchangeDelete({ exchange })
-  await connection.close()
-}
-
-const doubles = Layer.mergeAll(
-  Layer.succeed(
-    Identity,
-    Identity.of({
-      verify: () =>
-        Effect.succeed({ principal: events(1, 1)[0].principal, expiresAtSeconds: Number.MAX_SAFE_INTEGER / 1000 })
-    })
-  ),
-  Layer.succeed(GraphqlExecutor, GraphqlExecutor.of({ execute: () => Effect.succeed({ data: {} }) }))
-)
-
-const startGateway = Effect.fnUntraced(function* ({ broker }: Line) {
-  const server = createServer()
-  const port = yield* Effect.acquireRelease(
-    Effect.callback<number>((resume) => {
-      server.listen(0, "127.0.0.1", () => {
-        const address = server.address()
-        resume(Effect.succeed(typeof address === "object" && address !== null ? address.port : 0))
-      })
-    }),
-    () => Effect.sync(() => server.close())
-  )
-  const gateways = layer({ allowedOrigins: [] }).pipe(Layer.provide([Layer.fresh(broker), doubles]))
-  const gateway = Context.get(yield* Layer.build(Layer.fresh(gateways)), Gateway)
-  takeUpgrades(server, (request, socket, head) => gateway.handleUpgrade(request, socket, head))
-  return `ws://127.0.0.1:${port}/graphql`
-})
+import { embedded, type RunningGateway, rabbitMq, startGateway } from "./RealtimeWorld.ts"
 
 const query = `subscription($id: ID!, $after: Position) { ticketChanged(id: $id, after: $after) { position } }`
 
@@ -124,7 +16,7 @@ interface Watcher {
 }
 
 /** A client that never comes back by itself: if its socket were lost, its events would end. */
-const watch = (url: string, after: number): Effect.Effect<Watcher, never, Scope.Scope> =>
+const watch = ({ url }: RunningGateway, after: number): Effect.Effect<Watcher, never, Scope.Scope> =>
   Effect.gen(function* () {
     let told: ReadonlyArray<unknown> = []
     let tell = (): void => undefined

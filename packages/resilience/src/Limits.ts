@@ -662,11 +662,17 @@ export const Realtime = {
   documentsCachedMax: 500,
   /** Unsent bytes of one socket; beyond it the client is too slow for live events and resumes from its cursor. */
   bufferedBytesMax: ByteSize.mebibytes(1),
+  /** Of all sockets together: a line that many clients share may go slow for all of them. Beyond it the fullest are cut. */
+  bufferedBytesTotalMax: ByteSize.mebibytes(512),
   /** Catching up stops sending above this many unsent bytes of the socket, so it never fills the buffer by itself. */
-  catchUpBufferedBytesMax: ByteSize.kibibytes(256),
+  catchUpBufferedBytesMax: ByteSize.kibibytes(64),
   /** Events looked at for one subscription before another has its turn. */
   catchUpEventsMax: 500,
   catchUpPoll: Duration.millis(10),
+  /** Sends, and events looked at for one subscription, before the sockets have their turn: some 30 ms. One event goes to all at once. */
+  turnWorkMax: 2000,
+  /** And bytes of live events: a fraction of what may wait for a socket, or a backlog of long messages would end them all as slow. */
+  turnBytesMax: ByteSize.kibibytes(256),
   /** A catching-up client that takes nothing for so long is gone. */
   catchUpDeadline: Duration.seconds(20),
   /** Encoded events kept for clients that catch up on the same subscription. */

@@ -4,6 +4,7 @@ import { Realtime } from "@holdfast/resilience/Limits"
 import { Effect, type Latch } from "effect"
 import type { Feed } from "./Feed.ts"
 import type { Hub, Pumped } from "./Hub.ts"
+import { beginTurn, nextTurn } from "./Turn.ts"
 
 export const catchUp = (hub: Hub, feed: Feed, wake: Latch.Latch): Effect.Effect<never> =>
   Effect.suspend(() => {
@@ -14,14 +15,13 @@ export const catchUp = (hub: Hub, feed: Feed, wake: Latch.Latch): Effect.Effect<
     return wake.await
   }).pipe(Effect.forever)
 
-/** One turn for each that waits, and what came of them. */
+/** A part for each that waits, and what came of them. When everybody comes back at once that is too much for one turn: the rest come first in the next. */
 export const round = (hub: Hub, nowMs: number): ReadonlySet<Pumped> => {
   const seen = new Set<Pumped>()
-  for (const subscription of [...hub.waiting]) seen.add(hub.pump(subscription, nowMs))
+  const isOver = beginTurn(hub)
+  for (const subscription of [...hub.waiting]) {
+    seen.add(hub.pump(subscription, nowMs))
+    if (isOver()) return seen.add("moved")
+  }
   return seen
 }
-
-/** Lets Node serve its sockets before going on. */
-const nextTurn = Effect.callback<void>((resume) => {
-  setImmediate(() => resume(Effect.void))
-})

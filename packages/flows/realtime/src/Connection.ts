@@ -62,8 +62,15 @@ export class Connection {
     return this.#messageBudget >= 0
   }
 
+  /** Ends the socket once its token's time is over; not only when it is swept, for until then events could pass. */
+  hasExpired(): boolean {
+    if (this.#feed.nowMs() < this.#expiresAtMs) return false
+    if (this.isOpen) this.close(tokenExpired)
+    return true
+  }
+
   send(message: string | Uint8Array): void {
-    if (!this.isOpen) return
+    if (!this.isOpen || this.hasExpired()) return
     this.#socket.send(message, { binary: false })
     if (this.#socket.bufferedAmount > bufferedBytesMax) this.close(slowClient)
   }
@@ -101,8 +108,8 @@ export class Connection {
 
   /** What time asks for: the token's end, a ping, the end of a client that is gone. */
   sweep(nowMs: number): void {
-    if (nowMs >= this.#expiresAtMs) this.close(tokenExpired)
-    else if (nowMs - this.#lastHeardMs >= silenceMsMax) this.#socket.terminate()
+    if (this.hasExpired()) return
+    if (nowMs - this.#lastHeardMs >= silenceMsMax) this.#socket.terminate()
     else if (nowMs - this.#lastPingMs >= pingMs) this.ping()
   }
 

@@ -7,6 +7,7 @@ import { Realtime } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Clock, Duration, Effect, Exit, Option, Random, Stream } from "effect"
 import type { FeedState, Hub } from "./Hub.ts"
+import { beginTurn, nextTurn } from "./Turn.ts"
 
 /** What clients are told of the feed. */
 export interface FeedReport {
@@ -55,11 +56,17 @@ export const runFeed = Effect.fnUntraced(function* (hub: Hub, events: FeedEvents
   const readOnce = Effect.gen(function* () {
     // A broker that no longer holds what comes next refuses; then its whole window is read again, and a gap shows itself.
     const after = isRefused ? Option.none() : Option.fromNullOr(hub.window.head)
-    const take = (changes: ReadonlyArray<Change>) =>
-      Effect.suspend(() => {
-        for (const change of changes) if (change !== atPresent) hub.append(change)
-        return changes.includes(atPresent) ? setState("live") : Effect.void
-      })
+    // Nothing more is read while this goes on, so a broker that has much to tell is held back by what the sockets take.
+    const take = Effect.fnUntraced(function* (changes: ReadonlyArray<Change>) {
+      let isOver = beginTurn(hub)
+      for (const change of changes) {
+        if (change === atPresent) yield* setState("live")
+        else hub.append(change)
+        if (!isOver()) continue
+        yield* nextTurn
+        isOver = beginTurn(hub)
+      }
+    })
     const exit = yield* Effect.exit(Stream.runForEachArray(broker.changes(after), take))
     if (isOfAnotherLog(exit)) hub.forget()
     isRefused = refusedBy(exit)

@@ -27,6 +27,7 @@ import { type Feed, makeFeed, runFeed } from "./Feed.ts"
 import { Hub } from "./Hub.ts"
 import { makeProtocol } from "./Protocol.ts"
 import { connections as connectionsMetric, feedLive, groups, windowEvents } from "./RealtimeMetrics.ts"
+import { relieve } from "./Relieve.ts"
 import { mayUpgrade, refuseUpgrade } from "./Upgrade.ts"
 
 export interface GatewayOptions {
@@ -34,6 +35,8 @@ export interface GatewayOptions {
   readonly allowedOrigins: ReadonlyArray<string>
   /** `Realtime.connectionsMax` unless told. */
   readonly connectionsMax?: number
+  /** `Realtime.windowEventsMax` unless told. */
+  readonly windowEventsMax?: number
 }
 
 export interface GatewayStatus {
@@ -68,7 +71,7 @@ interface Open {
 const make = Effect.fnUntraced(function* (options: GatewayOptions) {
   const wake = yield* Latch.make(false)
   const bounds = {
-    eventsMax: Realtime.windowEventsMax,
+    eventsMax: options.windowEventsMax ?? Realtime.windowEventsMax,
     bytesMax: ByteSize.toNumberUnsafe(Realtime.windowBytesMax),
     ageMsMax: Duration.toMillis(Realtime.windowAgeMax),
     catchUpEventsMax: Realtime.catchUpEventsMax,
@@ -149,7 +152,7 @@ const makeAccept = Effect.fnUntraced(function* (open: Open) {
         close: (code, reason) => connection.close({ code: code ?? 1000, reason: reason ?? "" }),
         onMessage: (handle) => {
           socket.on("message", (data) => {
-            if (!connection.isOpen) return
+            if (!connection.isOpen || connection.hasExpired()) return
             if (!connection.heard()) return connection.close(tooManyMessages)
             // graphql-ws throws at a message that only a server may send; then it is the client's fault.
             handle(String(data)).catch(() => connection.close(badMessage))
@@ -227,6 +230,7 @@ const sweep = (open: Open) =>
     const nowMs = open.feed.nowMs()
     open.hub.expire(nowMs)
     for (const connection of open.connections) connection.sweep(nowMs)
+    relieve(open.connections, ByteSize.toNumberUnsafe(Realtime.bufferedBytesTotalMax))
     yield* connectionsMetric(open.connections.size)
     yield* groups(open.hub.groupCount)
     yield* windowEvents(open.hub.window.size)

@@ -80,6 +80,8 @@ export class Hub {
   readonly #wake: () => void
   #state: FeedState = "loading"
   #isPresentKnown = false
+  #work = 0
+  #liveBytes = 0
 
   /** `wake`: subscriptions that wait may have something to read, so somebody should `pump` them. */
   constructor(bounds: HubBounds, wake: () => void) {
@@ -95,6 +97,16 @@ export class Hub {
 
   get waiting(): ReadonlySet<Subscription> {
     return this.#waiting
+  }
+
+  /** Events looked at for one subscription and events sent, ever: by its growth a turn of the loop is measured, for there is no clock here. */
+  get work(): number {
+    return this.#work
+  }
+
+  /** Encoded for who is live, ever: no live socket can have been sent more. */
+  get liveBytes(): number {
+    return this.#liveBytes
   }
 
   get groupCount(): number {
@@ -166,8 +178,12 @@ export class Hub {
       return this.#block(subscription, nowMs)
     subscription.blockedSinceMs = null
     this.#readOn(subscription, cursor)
-    if (subscription.cursor !== head || !this.#waiting.has(subscription)) return "moved"
-    this.#waiting.delete(subscription)
+    const isStill = this.#waiting.delete(subscription)
+    if (subscription.cursor !== head || !isStill) {
+      // Behind the others: who has the next part is who has waited longest.
+      if (isStill) this.#waiting.add(subscription)
+      return "moved"
+    }
     group.live.add(subscription)
     subscription.isLive = true
     return "done"
@@ -181,6 +197,7 @@ export class Hub {
     for (const envelope of this.window.read(cursor, this.#bounds.catchUpEventsMax)) {
       const encoded = this.#encodedFor(subscription.group, envelope)
       subscription.cursor = envelope.position
+      this.#work++
       if (encoded === null) continue
       subscription.sink.send(encoded)
       // A send may find the socket too slow and close it, which detaches the subscription.
@@ -206,6 +223,8 @@ export class Hub {
     const change = changeFor(group.operation.interest, group.reader, envelope)
     if (change === null) return
     const encoded = group.operation.encode(envelope, change, group.reader)
+    this.#work += group.live.size
+    this.#liveBytes += encoded.byteLength
     for (const subscription of group.live) subscription.sink.send(encoded)
   }
 

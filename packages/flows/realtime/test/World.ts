@@ -7,7 +7,7 @@ import { Identity } from "@holdfast/identity/Identity"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { type ClientOptions, WebSocket } from "ws"
-import { Gateway, layer } from "../src/Gateway.ts"
+import { Gateway, type GatewayOptions, layer } from "../src/Gateway.ts"
 import { takeUpgrades } from "../src/Upgrade.ts"
 import type { BrokerDouble } from "./BrokerDouble.ts"
 import { principals } from "./Events.ts"
@@ -52,7 +52,7 @@ export interface World {
 export const startGateway = Effect.fnUntraced(function* (
   broker: BrokerDouble,
   allowedOrigins: ReadonlyArray<string> = [],
-  limits: { readonly connectionsMax?: number } = {}
+  limits: Omit<GatewayOptions, "allowedOrigins"> = {}
 ) {
   const server = createServer()
   const listening = yield* Effect.acquireRelease(
