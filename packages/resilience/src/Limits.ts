@@ -685,7 +685,9 @@ export const Realtime = {
   drainSpreadMax: Duration.seconds(5),
   drainCloseDeadline: Duration.seconds(3),
   /** Clients are advised to come back at a random time up to this. */
-  reconnectAdviceMax: Duration.seconds(5)
+  reconnectAdviceMax: Duration.seconds(5),
+  /** A browser whose event stream was cut without advice comes back between this and `reconnectAdviceMax`. */
+  streamRetryMin: Duration.seconds(1)
 } as const
 
 /** `holdfast up`. Everything that stopping needs adds up to less than the 20 s that a person waits after Ctrl-C. */

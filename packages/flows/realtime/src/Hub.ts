@@ -27,7 +27,7 @@ export interface Operation {
 
 /** Where a subscription's events go. */
 export interface Sink {
-  send(encoded: Uint8Array): void
+  send(encoded: Uint8Array, position: Position): void
   /** Bytes that the client has not taken yet. */
   readonly bufferedBytes: number
   /** The subscription has ended; nothing follows. */
@@ -182,7 +182,7 @@ export class Hub {
       const encoded = this.#encodedFor(subscription.group, envelope)
       subscription.cursor = envelope.position
       if (encoded === null) continue
-      subscription.sink.send(encoded)
+      subscription.sink.send(encoded, envelope.position)
       // A send may find the socket too slow and close it, which detaches the subscription.
       if (!this.#waiting.has(subscription)) return
       if (subscription.sink.bufferedBytes > this.#bounds.catchUpBufferedBytesMax) return
@@ -206,7 +206,7 @@ export class Hub {
     const change = changeFor(group.operation.interest, group.reader, envelope)
     if (change === null) return
     const encoded = group.operation.encode(envelope, change, group.reader)
-    for (const subscription of group.live) subscription.sink.send(encoded)
+    for (const subscription of group.live) subscription.sink.send(encoded, envelope.position)
   }
 
   /** Who asked for the present while it was not known gets what happened after they asked. */
