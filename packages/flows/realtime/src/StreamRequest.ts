@@ -61,7 +61,7 @@ export const corsHeaders = (
     "access-control-allow-origin": origin,
     "access-control-allow-methods": "GET, POST",
     "access-control-allow-headers": "Authorization, Content-Type, Last-Event-ID",
-    "access-control-expose-headers": "Retry-After",
+    "access-control-expose-headers": "Retry-After, WWW-Authenticate",
     "access-control-max-age": "600"
   }
 }
