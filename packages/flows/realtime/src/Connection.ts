@@ -14,8 +14,8 @@ const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
 const pingMs = Duration.toMillis(Realtime.pingInterval)
 const silenceMsMax = Duration.toMillis(Realtime.silenceMax)
 
-/** One event's message from what it shares with others. */
-export type Frame = (encoded: Uint8Array, position: Position) => Uint8Array
+/** One event's message from what it shares with others; null: nobody can resume after it. */
+export type Frame = (encoded: Uint8Array, position: Position | null) => Uint8Array
 
 /** What carries a connection. */
 export interface Transport {

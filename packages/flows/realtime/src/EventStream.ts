@@ -2,6 +2,8 @@
 // answer that goes on. Until it begins it is a plain HTTP exchange and is refused as one. Afterwards an end that a client may come back
 // from is a cut with advice and no `complete`, so that an `EventSource` resumes by itself; what cannot go on ends with errors and `complete`.
 import type { ServerResponse } from "node:http"
+import { Realtime } from "@holdfast/resilience/Limits"
+import { Duration } from "effect"
 import { CloseCode } from "graphql-ws"
 import { type Closing, tooManyConnections } from "./Closing.ts"
 import type { Frame, Transport } from "./Connection.ts"
@@ -21,9 +23,11 @@ interface Beginning {
   readonly tellsFeed: boolean
 }
 
+const endMs = Duration.toMillis(Realtime.streamEndDeadline)
 const blank = Buffer.from("\n\n")
 const complete = "event: complete\ndata:\n\n"
-const next = (result: unknown): string => `event: next\ndata: ${JSON.stringify(result)}\n\n`
+const nextPrefix = "event: next\ndata: "
+const next = (result: unknown): string => `${nextPrefix}${JSON.stringify(result)}\n\n`
 
 export class EventStream implements Transport {
   readonly #response: ServerResponse
@@ -115,6 +119,9 @@ export class EventStream implements Transport {
     if (this.#phase !== "begun") return
     this.#phase = "over"
     this.#response.end(words, this.#took)
+    // Who takes nothing does not take this either, and would keep what is unsent for as long as TCP hopes.
+    const leave = setTimeout(() => this.#response.destroy(), endMs)
+    this.#response.once("close", () => clearTimeout(leave))
   }
 }
 

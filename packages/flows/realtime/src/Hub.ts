@@ -27,7 +27,7 @@ export interface Operation {
 
 /** Where a subscription's events go. */
 export interface Sink {
-  send(encoded: Uint8Array, position: Position): void
+  send(encoded: Uint8Array, position: Position | null): void
   /** Bytes that the client has not taken yet. */
   readonly bufferedBytes: number
   /** The subscription has ended; nothing follows. */

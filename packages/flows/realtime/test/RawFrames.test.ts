@@ -3,15 +3,12 @@
 import { describe, expect, it, vi } from "@effect/vitest"
 import { Realtime } from "@holdfast/resilience/Limits"
 import { Effect } from "effect"
-import { BrokerDouble } from "./BrokerDouble.ts"
-import { agent, envelope } from "./Events.ts"
+import { agent } from "./Events.ts"
 import { type FrameToSend, RawLine } from "./RawLine.ts"
-import { startGateway, type World } from "./World.ts"
+import { patient, reply, withGateway } from "./Running.ts"
 
 /** One of the deadlines tested is 3 s. */
 vi.setConfig({ testTimeout: 30_000 })
-
-const patient = { timeout: 20_000 }
 
 const init = (token: string = agent.id) => ({
   type: "connection_init",
@@ -23,26 +20,7 @@ const subscribe = (id: string, query: string, variables: Record<string, unknown>
   payload: { query, variables }
 })
 const list = "subscription($after: Position) { ticketListChanged(list: all, after: $after) { position } }"
-const reply = (position: number) => envelope({ type: "TicketReplied", position })
 const ack = { type: "connection_ack", payload: { feed: { state: "live", position: 3 } } }
-
-const withGateway = (test: (world: World, broker: BrokerDouble) => Promise<void>) =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const broker = new BrokerDouble()
-      broker.publish(reply(1), reply(2), reply(3))
-      const world = yield* startGateway(broker)
-      yield* Effect.repeat(world.gateway.status, { until: ({ feed }) => feed.position === 3 && feed.state === "live" })
-      yield* Effect.promise(() => test(world, broker))
-      // Whatever was done to a socket, nothing of it is left.
-      yield* Effect.promise(() =>
-        vi.waitUntil(async () => {
-          const { connections, groups } = await Effect.runPromise(world.gateway.status)
-          return connections + groups === 0
-        }, patient)
-      )
-    })
-  )
 
 const frames = (...sent: ReadonlyArray<FrameToSend>) => sent
 
