@@ -196,6 +196,31 @@ describe("a desk behind the proxy", () => {
     expect(events.map(({ type }) => type)).toEqual(["TicketOpened", "TicketReplied"])
   })
 
+  it("an event stream brings it too, each event as it happens, and ends where it is cut", async () => {
+    const id = randomUUIDv7()
+    expect(await openTicket(id)).toMatchObject({ status: 200 })
+    const cut = new AbortController()
+    const text = "subscription($id: ID!) { ticketChanged(id: $id, after: 0) { type } }"
+    const answer = await fetch(`${desk.url.query}/graphql/stream`, {
+      method: "POST",
+      headers: { accept: "text/event-stream", authorization: `Bearer ${agent}`, "content-type": "application/json" },
+      body: JSON.stringify({ query: text, variables: { id } }),
+      signal: cut.signal
+    })
+    expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "text/event-stream; charset=utf-8"])
+    let heard = ""
+    for await (const chunk of answer.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      const isFirst = heard === ""
+      heard += chunk
+      if (isFirst) await command(desk, agent, `/v1/tickets/${id}/replies`, { body: "It does." }, randomUUIDv7())
+      if (heard.includes("TicketReplied")) break
+    }
+    cut.abort()
+    expect(heard).toMatch(
+      /id: \d+\nevent: next\ndata: .*TicketOpened[\s\S]*id: \d+\nevent: next\ndata: .*TicketReplied/
+    )
+  })
+
   it("a flood of uploads takes nothing from commands, queries and subscriptions, and each address has its bound", async () => {
     const flood = await floodOf(320)
     const id = randomUUIDv7()

@@ -1,7 +1,8 @@
 // How an HTTP server ends without failing a request. It stops accepting at once; every answer from then on asks its client for another
 // connection; connections that are merely kept open have a short grace in which a request that is already on its way is still answered;
 // then they are ended, and what is under way has its own deadline. A client that sends into a connection in the very moment in which it
-// is ended sees it closed without an answer: HTTP has no way around that, so the grace makes it as good as never.
+// is ended sees it closed without an answer: HTTP has no way around that, so the grace makes it as good as never. Event streams are not
+// waited for.
 import type { Server, ServerResponse } from "node:http"
 import { Http } from "@holdfast/resilience/Limits"
 import { type Duration, Effect, Schedule } from "effect"
@@ -52,7 +53,7 @@ export const makeDrain = (): HttpDrain => {
           server.closeIdleConnections()
           yield* within(
             Http.stopDeadline,
-            Effect.sync(() => underWay.size === 0)
+            Effect.sync(() => [...underWay].every(isEventStream))
           )
         })
       })
@@ -62,6 +63,10 @@ export const makeDrain = (): HttpDrain => {
 const askForAnother = (response: ServerResponse): void => {
   if (!response.headersSent) response.setHeader("connection", "close")
 }
+
+/** It is never done by itself: whoever serves it ends it when the process does, as with a socket. */
+const isEventStream = (response: ServerResponse): boolean =>
+  String(response.getHeader("content-type")).startsWith("text/event-stream")
 
 const within = (limit: Duration.Duration, holds: Effect.Effect<boolean>) =>
   holds.pipe(

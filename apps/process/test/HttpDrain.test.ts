@@ -3,7 +3,7 @@ import { Agent, request } from "node:http"
 import { BoundSocket } from "node:net"
 import { describe, expect, it } from "@effect/vitest"
 import { Health } from "@holdfast/resilience/Health"
-import { Deferred, Duration, Effect, Fiber, Layer } from "effect"
+import { Deferred, Duration, Effect, Fiber, Layer, Stream } from "effect"
 import { HttpRouter, HttpServerResponse } from "effect/http"
 import * as HealthRoutes from "../src/HealthRoutes.ts"
 import { serve } from "../src/HttpServer.ts"
@@ -24,6 +24,7 @@ const process = Effect.fnUntraced(function* () {
   reserved.close()
   const routes = Layer.mergeAll(
     HttpRouter.add("GET", "/slow", slow),
+    HttpRouter.add("GET", "/stream", HttpServerResponse.stream(endless, { contentType: "text/event-stream" })),
     HealthRoutes.layer({ process: "command-api", needs: [] })
   )
   yield* Layer.build(
@@ -46,8 +47,17 @@ const process = Effect.fnUntraced(function* () {
       asked.once("error", (error) => resume(Effect.fail(error)))
       asked.end()
     })
-  return { lifecycle, entered, release, ask }
+  const openStream = Effect.callback<() => void>((resume) => {
+    const asked = request({ host: "127.0.0.1", port, path: "/stream", agent: false }, (response) => {
+      response.on("error", () => undefined)
+      response.once("data", () => resume(Effect.succeed(() => asked.destroy())))
+    })
+    asked.end()
+  })
+  return { lifecycle, entered, release, ask, openStream }
 })
+
+const endless = Stream.concat(Stream.make(new TextEncoder().encode(": here\n\n")), Stream.never)
 
 describe("a process", () => {
   it.live("listens only once it is open", () =>
@@ -81,6 +91,16 @@ describe("a process", () => {
       yield* Deferred.succeed(release, undefined)
       expect(yield* Fiber.join(asked)).toEqual({ status: 200, connection: "close" })
       yield* Fiber.join(leaving)
+    })
+  )
+
+  it.live("that leaves waits for no event stream, which whoever serves it ends", () =>
+    Effect.gen(function* () {
+      const { lifecycle, openStream } = yield* process()
+      yield* lifecycle.open
+      const cut = yield* openStream
+      yield* lifecycle.drain(Duration.zero)
+      cut()
     })
   )
 

@@ -1,4 +1,5 @@
-// `node apps/realtime-gateway/src/main.ts`: subscriptions and queries over graphql-ws on HOLDFAST_REALTIME_PORT.
+// `node apps/realtime-gateway/src/main.ts`: subscriptions and queries over graphql-ws, subscriptions over
+// server-sent events, on HOLDFAST_REALTIME_PORT.
 import { runProcess } from "@holdfast/process/Main"
 import { layer, name } from "./layers.ts"
 

@@ -56,6 +56,7 @@ export interface Desk {
   readonly timing: Timing
   readonly budget: RetryBudget
   readonly getToken: GetToken
+  readonly fetch: typeof globalThis.fetch
   /** One attempt. Never rejects. */
   readonly ask: (question: Question) => Promise<Reply | NoReply>
 }
@@ -69,6 +70,7 @@ export const makeDesk = (options: ClientOptions): Desk => {
     timing,
     budget: new RetryBudget(timing),
     getToken: options.token,
+    fetch: request,
     ask: async (question) => {
       const limit = limited(question.deadlineMs, question.signal)
       try {
@@ -164,7 +166,7 @@ const fromJson = (text: string): unknown => {
   }
 }
 
-const retryAfterMs = (headers: Headers): number => {
+export const retryAfterMs = (headers: Headers): number => {
   const seconds = Number(headers.get("retry-after") ?? 0)
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds * 1000, Requests.retryAfterMsMax) : 0
 }

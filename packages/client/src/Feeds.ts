@@ -7,8 +7,9 @@ import type { TicketListName } from "@holdfast/contracts/ticket/Views"
 import { Result, Schema } from "effect"
 import { backoffMs } from "./Backoff.ts"
 import type { Desk } from "./Desk.ts"
+import type { Ended, FeedState } from "./Ended.ts"
 import { Feeds as Limits } from "./Limits.ts"
-import type { Ended, FeedState, Line } from "./Line.ts"
+import type { Line } from "./Line.ts"
 import type { Freshness, makeQueries, QueryOutcome, QueryProblemCode } from "./Queries.ts"
 
 export type FeedItem<Change, Snapshot> =

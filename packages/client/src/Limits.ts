@@ -29,6 +29,14 @@ export const Feeds = {
   /** How often a silent line is asked whether it lives, and how long it may think. Proxies cut what is silent for a minute. */
   pingIntervalMs: 10_000,
   pongDeadlineMs: 8_000,
+  /** Sockets in a row that do not open, or are cut at once, after which subscriptions go by event streams. */
+  socketsBrokenMax: 3,
+  /** A proxy that lets a socket open and then ends it does so within this. */
+  cutAtOnceMs: 5_000,
+  /** For so long; then the next subscription tries a socket again, once. */
+  streamsForMs: 300_000,
+  /** The gateway says something on each stream every 15 s: two times, and a slow line. */
+  streamSilenceMs: 40_000,
   backoffMinMs: 250,
   backoffMaxMs: 10_000,
   /** Tokens refused in a row before the feed ends. */

@@ -1,31 +1,23 @@
 // The socket that all subscriptions of a client share, through graphql-ws for the protocol. One `Session` is one connection: whatever ends it
 // ends its subscriptions, and what a broken connection still says is not listened to. Whether and when to come back is for the
-// subscriptions to say; here is only why it ended, and whether the line lives.
+// subscriptions to say; here is only why it ended, and whether the line lives. Where sockets do not live at all, as behind some proxies, each
+// subscription goes by an event stream of its own for a while.
 import { Result, Schema } from "effect"
 import { createClient, type Client as WsClient } from "graphql-ws"
 import { addressOf, another, type Desk, detailOf, join } from "./Desk.ts"
+import {
+  cut,
+  decodeErrors,
+  decodeNext,
+  decodeReport,
+  type Ended,
+  refusalOf,
+  refusedBy,
+  type Subscriber
+} from "./Ended.ts"
 import { Feeds as Limits } from "./Limits.ts"
-
-export type FeedState = "live" | "stale"
-
-export type Ended =
-  /** Come back, after so long at the least. */
-  | { readonly type: "cut"; readonly adviceMs: number; readonly detail: string }
-  | { readonly type: "tokenRefused"; readonly detail: string }
-  /** The desk no longer holds what comes next. */
-  | { readonly type: "resync" }
-  /** It cannot go on: the client is wrong. */
-  | { readonly type: "fatal"; readonly code: string; readonly message: string }
-
-export interface Subscriber {
-  readonly query: string
-  readonly variables: Record<string, unknown> & { after?: number | null }
-  readonly next: (position: number, data: unknown) => void
-  /** The feed's state, and where it is when this subscription has everything up to there. */
-  readonly feed: (state: FeedState, position: number | null) => void
-  /** Once; nothing follows. */
-  readonly ended: (why: Ended) => void
-}
+import { openStream } from "./Stream.ts"
+import { Ways } from "./Ways.ts"
 
 export interface Line {
   /** Ends with the function that it gives; then nothing follows. */
@@ -34,13 +26,24 @@ export interface Line {
 }
 
 export const makeLine = (desk: Desk): Line => {
+  const ways = new Ways(desk.timing)
+  const streams = new Set<() => void>()
   let session: Session | null = null
+  const byStream = (subscriber: Subscriber) => {
+    const close = openStream(desk, subscriber, ways, () => streams.delete(close))
+    streams.add(close)
+    return close
+  }
   return {
     subscribe: (subscriber) => {
-      if (session === null || session.isOver) session = new Session(desk)
+      if ((session === null || session.isOver) && ways.isByStream()) return byStream(subscriber)
+      if (session === null || session.isOver) session = new Session(desk, ways)
       return session.subscribe(subscriber)
     },
-    close: () => session?.end({ type: "cut", adviceMs: 0, detail: "closed" })
+    close: () => {
+      session?.end(cut("closed"))
+      for (const close of streams) close()
+    }
   }
 }
 
@@ -52,16 +55,12 @@ interface Running {
   isConfirmed: boolean
 }
 
-const FeedReport = Schema.Struct({
-  feed: Schema.Struct({ state: Schema.Literals(["live", "stale"]), position: Schema.optionalKey(Schema.Natural) })
-})
-const decodeReport = Schema.decodeUnknownResult(FeedReport)
 const decodeProbe = Schema.decodeUnknownResult(Schema.Struct({ probe: Schema.Natural }))
-const decodeNext = Schema.decodeUnknownResult(Schema.Struct({ feed: Schema.Struct({ position: Schema.Natural }) }))
 
 class Session {
   isOver = false
   readonly #desk: Desk
+  readonly #ways: Ways
   readonly #ws: WsClient
   readonly #running = new Set<Running>()
   #socket: { send(text: string): void; readonly readyState: number } | null = null
@@ -69,8 +68,11 @@ class Session {
   #pinging: ReturnType<typeof setTimeout> | undefined
   #deadline: ReturnType<typeof setTimeout> | undefined
 
-  constructor(desk: Desk) {
+  #acknowledgedAtMs: number | null = null
+
+  constructor(desk: Desk, ways: Ways) {
     this.#desk = desk
+    this.#ways = ways
     this.#ws = createClient({
       url: () => socketUrl(addressOf(desk.urls.realtime)),
       connectionParams: async () => {
@@ -86,8 +88,8 @@ class Session {
         message: () => this.#heard(),
         ping: (received, payload) => received && this.#told(payload),
         pong: (received, payload) => received && this.#confirm(payload),
-        error: (error) => this.end(cut(detailOf(error instanceof Error ? error : new Error("the connection failed")))),
-        closed: (event) => this.end(endOf(event))
+        error: (error) => this.#broke(detailOf(error instanceof Error ? error : new Error("the connection failed"))),
+        closed: (event) => this.#closed(event)
       }
     })
   }
@@ -114,6 +116,21 @@ class Session {
     }
   }
 
+  /** Nobody at the desk ended it. */
+  #broke(detail: string): void {
+    if (!this.isOver) this.#ways.socketBroke(this.#acknowledgedAtMs)
+    this.end(cut(detail))
+  }
+
+  #closed(event: unknown): void {
+    const why = endOf(event)
+    if (why === null) this.#broke("the connection ended")
+    else {
+      if (!this.isOver) this.#ways.socketWorked()
+      this.end(why)
+    }
+  }
+
   end(why: Ended): void {
     if (this.isOver) return
     this.isOver = true
@@ -133,6 +150,7 @@ class Session {
 
   #connected(socket: unknown, payload: unknown): void {
     this.#heard()
+    this.#acknowledgedAtMs = this.#desk.timing.nowMs()
     if (isSocket(socket)) this.#socket = socket
     const report = decodeReport(payload)
     const position = Result.isSuccess(report) ? (report.success.feed.position ?? null) : null
@@ -175,7 +193,7 @@ class Session {
 
   #within(ms: number, otherwise: string): void {
     clearTimeout(this.#deadline)
-    this.#deadline = setTimeout(() => this.end(cut(otherwise)), ms)
+    this.#deadline = setTimeout(() => this.#broke(otherwise), ms)
   }
 
   #told(payload: unknown): void {
@@ -202,9 +220,6 @@ class Session {
   }
 }
 
-/** Sessions of one desk come one after the other; the next one asks for another token. */
-const refusedBy = new WeakSet<Desk>()
-
 const lingerMs = 1_000
 const openState = 1
 
@@ -216,30 +231,6 @@ const socketUrl = (address: string): string => {
 const isSocket = (value: unknown): value is { send(text: string): void; readonly readyState: number } =>
   typeof value === "object" && value !== null && "send" in value && typeof value.send === "function"
 
-const cut = (detail: string, adviceMs = 0): Ended => ({ type: "cut", adviceMs, detail })
-
-const decodeErrors = Schema.decodeUnknownResult(
-  Schema.NonEmptyArray(
-    Schema.Struct({
-      message: Schema.String,
-      extensions: Schema.optionalKey(Schema.Struct({ code: Schema.optionalKey(Schema.String) }))
-    })
-  )
-)
-
-const refusalOf = ({
-  extensions,
-  message
-}: {
-  readonly message: string
-  readonly extensions?: { readonly code?: string }
-}): Ended => {
-  const code = extensions?.code ?? "INTERNAL"
-  if (code === "RESYNC_REQUIRED") return { type: "resync" }
-  if (code === "INTERNAL" || code === "TOO_MANY_OPERATIONS") return cut(message)
-  return { type: "fatal", code, message }
-}
-
 const decodeClose = Schema.decodeUnknownResult(Schema.Struct({ code: Schema.Int, reason: Schema.String }))
 const decodeReason = Schema.decodeUnknownResult(
   Schema.fromJsonString(
@@ -247,10 +238,10 @@ const decodeReason = Schema.decodeUnknownResult(
   )
 )
 
-/** The table of codes in the realtime flow's README. */
-const endOf = (event: unknown): Ended => {
+/** The table of codes in the realtime flow's README. Null: cut without a word. */
+const endOf = (event: unknown): Ended | null => {
   const close = decodeClose(pick(event))
-  if (Result.isFailure(close)) return cut("the connection ended")
+  if (Result.isFailure(close) || close.success.code === cutCode) return null
   const { code, reason } = close.success
   const told = decodeReason(reason)
   const { code: name = reason, retryAfterMs = 0 } = Result.isSuccess(told) ? told.success : {}
@@ -259,6 +250,7 @@ const endOf = (event: unknown): Ended => {
   return cut(`closed with ${code} ${name}`, retryAfterMs)
 }
 
+const cutCode = 1006
 const clientFaults = new Set([4400, 4401, 4406, 4409, 4429])
 
 /** A close event's fields are on its prototype, where a schema does not look. */

@@ -36,7 +36,7 @@ export interface Script {
   readonly snapshotPosition?: (count: number) => number
 }
 
-const eventAt = (position: number) => ({
+export const eventAt = (position: number) => ({
   eventId: `event-${position}`,
   type: "TicketReplied",
   occurredAt: "2026-01-01T00:00:00.000Z",

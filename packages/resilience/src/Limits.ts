@@ -691,7 +691,11 @@ export const Realtime = {
   drainSpreadMax: Duration.seconds(5),
   drainCloseDeadline: Duration.seconds(3),
   /** Clients are advised to come back at a random time up to this. */
-  reconnectAdviceMax: Duration.seconds(5)
+  reconnectAdviceMax: Duration.seconds(5),
+  /** A browser whose event stream was cut without advice comes back between this and `reconnectAdviceMax`. */
+  streamRetryMin: Duration.seconds(1),
+  /** What the client of an event stream has not taken so long after its end is given up, as a socket's is. */
+  streamEndDeadline: Duration.seconds(30)
 } as const
 
 /** `holdfast up`. Everything that stopping needs adds up to less than the 20 s that a person waits after Ctrl-C. */

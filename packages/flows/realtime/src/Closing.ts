@@ -1,16 +1,24 @@
-// How the gateway ends a socket, and what the client is to do then. The reason is short JSON with a stable `code`; WebSocket allows
-// it 123 bytes. Codes that graphql-transport-ws defines keep their meaning; 4470 and up are ours, and no client takes them for fatal.
+// How the gateway ends a socket or a stream, and what the client is to do then. The reason is short JSON with a stable `code`; WebSocket
+// allows it 123 bytes. Codes that graphql-transport-ws defines keep their meaning; 4470 and up are ours, and no client takes them for fatal.
 import { CloseCode } from "graphql-ws"
 
 export interface Closing {
   readonly code: number
   readonly reason: string
+  /** What the reason says, for who has other words for it. */
+  readonly name: string
+  readonly retryAfterMs: number
 }
 
-const closing = (code: number, reason: string, advice: { readonly retryAfterMs?: number } = {}): Closing => ({
+const closing = (code: number, name: string, advice: { readonly retryAfterMs?: number } = {}): Closing => ({
   code,
-  reason: JSON.stringify({ code: reason, ...advice })
+  reason: JSON.stringify({ code: name, ...advice }),
+  name,
+  retryAfterMs: advice.retryAfterMs ?? 0
 })
+
+/** As graphql-ws says it. */
+export const ofProtocol = (code: number, reason: string): Closing => ({ code, reason, name: reason, retryAfterMs: 0 })
 
 /** The token was refused. Come back with another. */
 export const unauthenticated = closing(CloseCode.Forbidden, "UNAUTHENTICATED")

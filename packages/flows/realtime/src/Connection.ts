@@ -1,21 +1,40 @@
-// One client's socket: who it is, until when, what it may send and how much may wait for it. Everything that leaves goes through
-// here, so the bound on unsent bytes holds for events and answers alike; what exceeds it ends this socket and delays nobody else.
+// One client's connection, by a socket or an event stream: who it is, until when, what it may send and how much may wait for it.
+// Everything that leaves goes through here, so the bound on unsent bytes holds for events and answers alike; what exceeds it ends this
+// connection and delays nobody else.
+import type { Position } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { Realtime } from "@holdfast/resilience/Limits"
 import { ByteSize, Duration } from "effect"
-import type { WebSocket } from "ws"
 import { type Closing, slowClient, tokenExpired } from "./Closing.ts"
-import type { Feed } from "./Feed.ts"
+import type { Feed, FeedReport } from "./Feed.ts"
 import type { Hub, Operation } from "./Hub.ts"
 import { makeRun, type Run } from "./Run.ts"
 
 const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
 const pingMs = Duration.toMillis(Realtime.pingInterval)
 const silenceMsMax = Duration.toMillis(Realtime.silenceMax)
-const closingBrace = 0x7d
+
+/** One event's message from what it shares with others; null: nobody can resume after it. */
+export type Frame = (encoded: Uint8Array, position: Position | null) => Uint8Array
+
+/** What carries a connection. */
+export interface Transport {
+  readonly isOpen: boolean
+  /** Bytes that the client has not taken yet. */
+  readonly bufferedBytes: number
+  /** For the events of the operation with this id. */
+  frame(id: string): Frame
+  send(message: string | Uint8Array): void
+  /** Tells how the feed is, and keeps the line from being silent. */
+  tell(report: FeedReport): void
+  /** Says why, and ends. Again is harmless. */
+  close(closing: Closing): void
+  /** Ends without a word. */
+  terminate(): void
+}
 
 export class Connection {
-  readonly #socket: WebSocket
+  readonly #transport: Transport
   readonly #feed: Feed
   readonly #runs = new Set<Run>()
   #principal: Principal | null = null
@@ -25,8 +44,8 @@ export class Connection {
   #messageBudget: number = Realtime.messagesBurstMax
   queriesUnderWay = 0
 
-  constructor(socket: WebSocket, feed: Feed) {
-    this.#socket = socket
+  constructor(transport: Transport, feed: Feed) {
+    this.#transport = transport
     this.#feed = feed
     this.#lastHeardMs = feed.nowMs()
     this.#lastPingMs = this.#lastHeardMs
@@ -41,11 +60,11 @@ export class Connection {
   }
 
   get bufferedBytes(): number {
-    return this.#socket.bufferedAmount
+    return this.#transport.bufferedBytes
   }
 
   get isOpen(): boolean {
-    return this.#socket.readyState === this.#socket.OPEN
+    return this.#transport.isOpen
   }
 
   authenticated(principal: Principal, expiresAtMs: number): void {
@@ -62,32 +81,28 @@ export class Connection {
     return this.#messageBudget >= 0
   }
 
-  /** Ends the socket once its token's time is over; not only when it is swept, for until then events could pass. */
+  /** Ends the connection once its token's time is over; not only when it is swept, for until then events could pass. */
   hasExpired(): boolean {
     if (this.#feed.nowMs() < this.#expiresAtMs) return false
     if (this.isOpen) this.close(tokenExpired)
     return true
   }
 
+  /** Notes that the client took what it was sent: over a stream it has no other way to say that it lives. */
+  took(): void {
+    this.#lastHeardMs = this.#feed.nowMs()
+  }
+
   send(message: string | Uint8Array): void {
     if (!this.isOpen || this.hasExpired()) return
-    this.#socket.send(message, { binary: false })
-    if (this.#socket.bufferedAmount > bufferedBytesMax) this.close(slowClient)
+    this.#transport.send(message)
+    this.#boundUnsent()
   }
 
-  /** A `next` message from parts: what is this subscription's own, and what it shares with others. */
-  sendNext(prefix: Uint8Array, payload: Uint8Array): void {
-    const message = Buffer.allocUnsafe(prefix.byteLength + payload.byteLength + 1)
-    message.set(prefix, 0)
-    message.set(payload, prefix.byteLength)
-    message[message.byteLength - 1] = closingBrace
-    this.send(message)
-  }
-
-  /** The subscription as graphql-ws drives it. */
+  /** The subscription as its protocol drives it. */
   run(hub: Hub, id: string, operation: Operation, reader: Principal): Run {
     const run = makeRun({
-      id,
+      frame: this.#transport.frame(id),
       connection: this,
       start: (sink) => hub.attach(operation, reader, sink, this.#feed.nowMs()),
       ended: (subscription) => {
@@ -100,30 +115,35 @@ export class Connection {
   }
 
   ping(): void {
-    if (this.#principal === null) return
+    if (this.#principal === null || !this.isOpen || this.hasExpired()) return
     this.#lastPingMs = this.#feed.nowMs()
     const isCaughtUp = [...this.#runs].every((run) => run.isCaughtUp())
-    this.send(JSON.stringify({ type: "ping", payload: { feed: this.#feed.report(isCaughtUp) } }))
+    this.#transport.tell(this.#feed.report(isCaughtUp))
+    this.#boundUnsent()
   }
 
   /** What time asks for: the token's end, a ping, the end of a client that is gone. */
   sweep(nowMs: number): void {
-    if (this.hasExpired()) return
-    if (nowMs - this.#lastHeardMs >= silenceMsMax) this.#socket.terminate()
+    if (this.isOpen && this.hasExpired()) return
+    if (nowMs - this.#lastHeardMs >= silenceMsMax) this.#transport.terminate()
     else if (nowMs - this.#lastPingMs >= pingMs) this.ping()
   }
 
-  close({ code, reason }: Closing): void {
+  close(closing: Closing): void {
     this.end()
-    this.#socket.close(code, reason)
+    this.#transport.close(closing)
   }
 
   terminate(): void {
     this.end()
-    this.#socket.terminate()
+    this.#transport.terminate()
   }
 
-  /** Ends every subscription; the socket may have closed by itself. */
+  #boundUnsent(): void {
+    if (this.bufferedBytes > bufferedBytesMax) this.close(slowClient)
+  }
+
+  /** Ends every subscription; the connection may have closed by itself. */
   end(): void {
     for (const run of this.#runs) void run.return()
   }

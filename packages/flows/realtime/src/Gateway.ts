@@ -1,7 +1,7 @@
-// The gateway: takes WebSocket upgrades, knows every socket, and keeps them while the broker and the databases are away. Before a
-// client has shown a valid token it gets nothing but the handshake, and it has a few seconds for that. A stop sends everybody
-// elsewhere, with their cursors.
-import type { IncomingMessage } from "node:http"
+// The gateway: takes WebSocket upgrades and requests for event streams, knows every connection, and keeps them while the broker and the
+// databases are away. Before a client has shown a valid token it gets nothing but the handshake, and it has a few seconds for that. A
+// stop sends everybody elsewhere, with their cursors.
+import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import type { Broker } from "@holdfast/broker/Broker"
 import type { Principal } from "@holdfast/contracts/Principal"
@@ -16,6 +16,7 @@ import { catchUp } from "./CatchUp.ts"
 import {
   badMessage,
   identityUnavailable,
+  ofProtocol,
   restarted,
   resumeElsewhere,
   tooManyConnections,
@@ -28,6 +29,8 @@ import { Hub } from "./Hub.ts"
 import { makeProtocol } from "./Protocol.ts"
 import { connections as connectionsMetric, feedLive, groups, windowEvents } from "./RealtimeMetrics.ts"
 import { relieve } from "./Relieve.ts"
+import { Socket } from "./Socket.ts"
+import { makeStreams } from "./Streams.ts"
 import { mayUpgrade, refuseUpgrade } from "./Upgrade.ts"
 
 export interface GatewayOptions {
@@ -50,6 +53,8 @@ export class Gateway extends Context.Service<
   {
     /** Answers every upgrade given to it, if only by a refusal. */
     handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void
+    /** Answers every request for an event stream given to it, if only by a refusal. */
+    handleStream(request: IncomingMessage, response: ServerResponse): void
     readonly status: Effect.Effect<GatewayStatus>
   }
 >()("@holdfast/realtime/Gateway") {}
@@ -89,12 +94,24 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
     isDraining: false,
     emptied: yield* Latch.make(false)
   }
+  const isFull = () => open.isDraining || open.connections.size >= (options.connectionsMax ?? Realtime.connectionsMax)
   const accept = yield* makeAccept(open)
+  const handleStream = yield* makeStreams({
+    hub,
+    feed,
+    allowedOrigins: options.allowedOrigins,
+    isFull,
+    opened: (connection) => open.connections.add(connection),
+    closed: (connection) => forget(open, connection),
+    authenticate: (connection, token) => authenticate(open, connection, token)
+  })
   const server = new WebSocketServer({
     noServer: true,
     maxPayload: ByteSize.toNumberUnsafe(Realtime.messageBytesMax),
     handleProtocols,
     perMessageDeflate: false,
+    // What a message ends has ended before the next one is read: graphql-ws would take a used id that is free again for the old one.
+    allowSynchronousEvents: false,
     clientTracking: false
   })
   yield* forever("feed", runFeed(hub, feedEvents(open)))
@@ -103,14 +120,11 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
   yield* Effect.addFinalizer(() => drain(open))
   return Gateway.of({
     handleUpgrade: (request, socket, head) => {
-      const refusal = mayUpgrade(
-        request,
-        options.allowedOrigins,
-        open.isDraining || open.connections.size >= (options.connectionsMax ?? Realtime.connectionsMax)
-      )
+      const refusal = mayUpgrade(request, options.allowedOrigins, isFull())
       if (refusal !== null) return refuseUpgrade(socket, refusal)
       server.handleUpgrade(request, socket, head, accept)
     },
+    handleStream,
     status: Effect.sync(() => ({ connections: open.connections.size, groups: hub.groupCount, feed: feed.report(true) }))
   })
 })
@@ -137,11 +151,11 @@ const makeAccept = Effect.fnUntraced(function* (open: Open) {
   const run = Effect.runPromiseWith(yield* Effect.context<Identity | GraphqlExecutor>())
   const protocol = makeProtocol({
     hub: open.hub,
-    authenticate: (connection, params) => run(authenticate(open, connection, params)),
+    authenticate: (connection, params) => run(authenticate(open, connection, tokenOf(params))),
     query: (principal, request) => run(query(principal, request))
   })
   return (socket: WebSocket): void => {
-    const connection = new Connection(socket, open.feed)
+    const connection = new Connection(new Socket(socket), open.feed)
     open.connections.add(connection)
     // ws closes the socket after each of its errors; the code says why.
     socket.on("error", () => connection.end())
@@ -149,11 +163,12 @@ const makeAccept = Effect.fnUntraced(function* (open: Open) {
       {
         protocol: socket.protocol,
         send: async (message) => connection.send(message),
-        close: (code, reason) => connection.close({ code: code ?? 1000, reason: reason ?? "" }),
+        close: (code, reason) => connection.close(ofProtocol(code ?? 1000, reason ?? "")),
         onMessage: (handle) => {
-          socket.on("message", (data) => {
+          socket.on("message", (data, isBinary) => {
             if (!connection.isOpen || connection.hasExpired()) return
             if (!connection.heard()) return connection.close(tooManyMessages)
+            if (isBinary) return connection.close(badMessage)
             // graphql-ws throws at a message that only a server may send; then it is the client's fault.
             handle(String(data)).catch(() => connection.close(badMessage))
           })
@@ -183,13 +198,21 @@ const InitPayload = Schema.Struct({
 })
 const decodeInit = Schema.decodeUnknownOption(InitPayload)
 
-const authenticate = Effect.fn("Gateway.authenticate")(function* (open: Open, connection: Connection, params: unknown) {
-  const init = decodeInit(params)
+const tokenOf = (params: unknown): Redacted.Redacted<string> | null =>
+  Option.match(decodeInit(params), {
+    onNone: () => null,
+    onSome: ({ authorization }) => Redacted.make(authorization.slice("Bearer ".length))
+  })
+
+const authenticate = Effect.fn("Gateway.authenticate")(function* (
+  open: Open,
+  connection: Connection,
+  token: Redacted.Redacted<string> | null
+) {
   const refuse = (closing: Parameters<Connection["close"]>[0]) =>
     Effect.sync(() => connection.close(closing)).pipe(Effect.as(null))
-  if (Option.isNone(init)) return yield* refuse(unauthenticated)
+  if (token === null) return yield* refuse(unauthenticated)
   const identity = yield* Identity
-  const token = Redacted.make(init.value.authorization.slice("Bearer ".length))
   return yield* identity.verify(token).pipe(
     deadline(Realtime.verifyDeadline),
     Effect.map(({ expiresAtSeconds, principal }) => admit(open, connection, principal, expiresAtSeconds * 1000)),
@@ -217,12 +240,23 @@ const query = Effect.fn("Gateway.query")(function* (principal: Principal, reques
   const executor = yield* GraphqlExecutor
   return yield* executor.execute(principal, request).pipe(
     deadline(Realtime.queryDeadline),
-    Effect.catchTag("TimeoutError", () => Effect.succeed(queryTimedOut))
+    Effect.catchTag("TimeoutError", () => Effect.succeed(queryTimedOut)),
+    Effect.tapDefect((cause) => Effect.logError("a query failed", cause)),
+    Effect.catchDefect(() => Effect.succeed(queryFailed))
   )
 })
 
 const queryTimedOut: GraphqlResponse = {
   errors: [{ message: "The query took too long.", extensions: { code: "READ_UNAVAILABLE" } }]
+}
+
+const queryFailed: GraphqlResponse = {
+  errors: [
+    {
+      message: "This failed for a reason of our own; it is being looked into.",
+      extensions: { code: "INTERNAL" }
+    }
+  ]
 }
 
 const sweep = (open: Open) =>

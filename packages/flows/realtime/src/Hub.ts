@@ -27,7 +27,7 @@ export interface Operation {
 
 /** Where a subscription's events go. */
 export interface Sink {
-  send(encoded: Uint8Array): void
+  send(encoded: Uint8Array, position: Position | null): void
   /** Bytes that the client has not taken yet. */
   readonly bufferedBytes: number
   /** The subscription has ended; nothing follows. */
@@ -199,7 +199,7 @@ export class Hub {
       subscription.cursor = envelope.position
       this.#work++
       if (encoded === null) continue
-      subscription.sink.send(encoded)
+      subscription.sink.send(encoded, envelope.position)
       // A send may find the socket too slow and close it, which detaches the subscription.
       if (!this.#waiting.has(subscription)) return
       if (subscription.sink.bufferedBytes > this.#bounds.catchUpBufferedBytesMax) return
@@ -225,7 +225,7 @@ export class Hub {
     const encoded = group.operation.encode(envelope, change, group.reader)
     this.#work += group.live.size
     this.#liveBytes += encoded.byteLength
-    for (const subscription of group.live) subscription.sink.send(encoded)
+    for (const subscription of group.live) subscription.sink.send(encoded, envelope.position)
   }
 
   /** Who asked for the present while it was not known gets what happened after they asked. */

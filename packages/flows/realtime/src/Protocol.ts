@@ -13,6 +13,7 @@ import {
   getOperationAST
 } from "graphql"
 import { type ConnectionInitMessage, type Context, makeServer, type Server, type SubscribePayload } from "graphql-ws"
+import { answerOnce } from "./Answer.ts"
 import type { Connection } from "./Connection.ts"
 import type { Hub, Operation } from "./Hub.ts"
 import { parseDocument, prepareSubscription } from "./Operations.ts"
@@ -59,7 +60,7 @@ export const makeProtocol = (options: ProtocolOptions): Server<ConnectionExtra> 
       if (operation === null) throw new Error("a subscription has an operation")
       return context.extra.connection.run(options.hub, id, operation, principal)
     },
-    execute: (args) => runQuery(options, askedOf(args)),
+    execute: (args) => answerOnce(() => runQuery(options, askedOf(args))),
     // What the query flow answers is formatted already.
     onNext: (_context, _id, _payload, _args, { data, errors, extensions }) => ({
       ...(errors === undefined ? {} : { errors: errors.map(plain) }),
@@ -105,8 +106,10 @@ const parsed = (query: string): DocumentNode | GraphQLError => {
 /** Null: a query, which the query flow validates against its own schema. */
 const operationOf = async (document: DocumentNode, payload: SubscribePayload) => {
   const ast = getOperationAST(document, payload.operationName)
-  if (ast?.operation === "query") return null
-  if (ast?.operation === "subscription") return await prepareSubscription(document, payload)
+  if (!ast)
+    return [refused("BAD_USER_INPUT", "The document has no such operation; operationName says which of several.")]
+  if (ast.operation === "query") return null
+  if (ast.operation === "subscription") return await prepareSubscription(document, payload)
   return [refused("BAD_USER_INPUT", "A socket carries queries and subscriptions; writing goes to the command API.")]
 }
 
@@ -139,7 +142,10 @@ const plain = ({ extensions, locations, message, path }: GraphQLError): GraphQLF
 
 const formatted = (error: GraphQLError) => {
   const { cause } = error
-  if (!(cause instanceof ResyncRequired)) return error.toJSON()
-  const { message, oldestPosition, position } = cause
-  return { message, extensions: { code: "RESYNC_REQUIRED", oldestPosition, position } }
+  if (cause instanceof ResyncRequired) return cause.formatted
+  // What broke in here is for the log, and its words are for nobody else.
+  const isOurs = cause instanceof Error && !(cause instanceof GraphQLError)
+  return isOurs
+    ? refused("INTERNAL", "This failed for a reason of our own; it is being looked into.").toJSON()
+    : error.toJSON()
 }

@@ -6,7 +6,7 @@ const gauge = (name: string, description: string) => {
   return (value: number) => Metric.update(metric, value)
 }
 
-export const connections = gauge("holdfast_realtime_connections", "Open sockets")
+export const connections = gauge("holdfast_realtime_connections", "Open sockets and event streams")
 export const groups = gauge("holdfast_realtime_groups", "Distinct subscriptions: operation, variables and audience")
 export const windowEvents = gauge("holdfast_realtime_window_events", "Events that a client can still resume from")
 export const feedLive = gauge(

@@ -24,6 +24,12 @@ The gateway says how the feed is in \`connection_ack\` and in every \`ping\`: \`
 \`stale\` events may be late, none is lost, and the socket stays. \`position\` is there when you have everything up to it, so a quiet
 subscription's cursor moves on too.
 
+Where web sockets do not live, the same subscriptions go by server-sent events: POST or GET \`/graphql/stream\` with
+\`Accept: text/event-stream\` and \`Authorization: Bearer\`, one operation a stream. The \`id\` of each event is its position, so a browser's
+\`Last-Event-ID\` resumes as \`after\` does, and goes before it. How the feed is stands in comments, whose \`id\` moves on too; with
+\`extensions: { feed: true }\` in the request it comes as a \`next\` of \`extensions: { feed }\` alone. \`errors\`, then \`complete\`: it cannot go
+on as it is. An end without \`complete\`: resume, after \`retry\` milliseconds (\`extensions.ended\`, if you asked to be told, says why).
+
 What you may not read you never receive: asking for somebody else's ticket or file is silent, as for one that does not exist.
 """
 type Subscription {

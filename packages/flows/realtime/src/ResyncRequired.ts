@@ -12,4 +12,10 @@ export class ResyncRequired extends Schema.TaggedError<ResyncRequired>()("Resync
   override get message(): string {
     return "Events after this position are no longer held: read a snapshot and resume from its position."
   }
+
+  /** As a client reads it among the errors of its operation. */
+  get formatted() {
+    const { message, oldestPosition, position } = this
+    return { message, extensions: { code: "RESYNC_REQUIRED", oldestPosition, position } }
+  }
 }

@@ -1,9 +1,10 @@
-// A subscription as graphql-ws drives it: an iterator that yields nothing. Its events go straight to the socket, already encoded, because
-// through the iterator every socket would shape and encode every event for itself; graphql-ws keeps what is the protocol's: it starts
-// the subscription by asking for the first item, ends it by `return`, and tells the client about `complete` and `error`.
+// A subscription as graphql-ws drives it: an iterator that yields nothing. Its events go straight to the connection, already encoded,
+// because through the iterator every socket would shape and encode every event for itself; graphql-ws keeps what is the protocol's: it
+// starts the subscription by asking for the first item, ends it by `return`, and tells the client about `complete` and `error`.
+// An event stream drives it the same way.
 import type { ExecutionResult } from "graphql"
 import { slowClient } from "./Closing.ts"
-import type { Connection } from "./Connection.ts"
+import type { Connection, Frame } from "./Connection.ts"
 import type { Sink, Subscription } from "./Hub.ts"
 
 export interface Run extends AsyncIterableIterator<ExecutionResult> {
@@ -13,7 +14,7 @@ export interface Run extends AsyncIterableIterator<ExecutionResult> {
 }
 
 interface RunOptions {
-  readonly id: string
+  readonly frame: Frame
   readonly connection: Connection
   readonly start: (sink: Sink) => Subscription
   readonly ended: (subscription: Subscription | null) => void
@@ -21,15 +22,14 @@ interface RunOptions {
 
 const done = { done: true, value: undefined } as const
 
-export const makeRun = ({ connection, ended, id, start }: RunOptions): Run => {
-  const prefix = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
+export const makeRun = ({ connection, ended, frame, start }: RunOptions): Run => {
   const end = Promise.withResolvers<IteratorResult<ExecutionResult>>()
   // Whoever asked for the next item hears of a failure; when nobody has asked yet it must not count as unhandled.
   end.promise.catch(() => undefined)
   let subscription: Subscription | null = null
   let isStarted = false
   const sink: Sink = {
-    send: (encoded) => connection.sendNext(prefix, encoded),
+    send: (encoded, position) => connection.send(frame(encoded, position)),
     get bufferedBytes() {
       return connection.bufferedBytes
     },

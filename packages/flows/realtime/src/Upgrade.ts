@@ -41,7 +41,7 @@ export const mayUpgrade = (
  * Only browsers send an origin, and only they can be made to connect by somebody else's page. A page from any port of this host is the
  * desk's own: query-api serves the status page beside this gateway. Nothing is given without a token all the same.
  */
-const isOriginAllowed = (
+export const isOriginAllowed = (
   origin: string | undefined,
   host: string | undefined,
   allowedOrigins: ReadonlyArray<string>

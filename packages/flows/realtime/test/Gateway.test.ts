@@ -562,6 +562,7 @@ describe("the protocol", () => {
         client.subscribe("e", `subscription { ticketListChanged(list: all, after: 1) { position } }`)
         client.subscribe("f", changes, { id: uuid("a", 77) })
         yield* promise(() => client.positions(6))
+        yield* promise(() => client.say({ type: "ping" }).answer())
         expect((yield* world.gateway.status).groups).toBe(3)
         client.socket.terminate()
       })

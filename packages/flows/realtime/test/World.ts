@@ -8,42 +8,57 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { type ClientOptions, WebSocket } from "ws"
 import { Gateway, type GatewayOptions, layer } from "../src/Gateway.ts"
+import { takeStreams } from "../src/StreamRequest.ts"
 import { takeUpgrades } from "../src/Upgrade.ts"
 import type { BrokerDouble } from "./BrokerDouble.ts"
 import { principals } from "./Events.ts"
 
-/** A principal's token is its id; `<id>@<seconds>` ends then. */
-const identity = Layer.succeed(
-  Identity,
-  Identity.of({
-    verify: (token) => {
-      const [id, expires] = Redacted.value(token).split("@")
-      if (id === "away") {
-        return Effect.fail(
-          new Unavailable({ dependency: "identity", reason: "unreachable", retryAfterMs: 7, detail: "" })
-        )
-      }
-      const principal = principals.find((known) => known.id === id)
-      if (principal === undefined) return Effect.fail(new Unauthenticated({ detail: "no" }))
-      return Effect.succeed({ principal, expiresAtSeconds: Number(expires ?? 1e12) })
-    }
-  })
-)
+/** What waits until the test lets it go on. */
+type Held = Array<() => void>
 
-const executor = Layer.succeed(
-  GraphqlExecutor,
-  GraphqlExecutor.of({
-    execute: (principal, request) =>
-      Effect.succeed(
-        request.query.includes("broken")
-          ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
-          : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
-      )
+const hold = (held: Held) =>
+  Effect.callback<void>((resume) => {
+    held.push(() => resume(Effect.void))
   })
-)
+
+/** A principal's token is its id; `<id>@<seconds>` ends then, and `held-<id>` is held. */
+const identityWith = (held: Held): Layer.Layer<Identity> => {
+  const verify: Identity["Service"]["verify"] = (token) => {
+    const [id = "", expires] = Redacted.value(token).split("@")
+    if (id.startsWith("held-")) return Effect.andThen(hold(held), verify(Redacted.make(id.slice("held-".length))))
+    if (id === "away") {
+      return Effect.fail(
+        new Unavailable({ dependency: "identity", reason: "unreachable", retryAfterMs: 7, detail: "" })
+      )
+    }
+    const principal = principals.find((known) => known.id === id)
+    if (principal === undefined) return Effect.fail(new Unauthenticated({ detail: "no" }))
+    return Effect.succeed({ principal, expiresAtSeconds: Number(expires ?? 1e12) })
+  }
+  return Layer.succeed(Identity, Identity.of({ verify }))
+}
+
+/** Queries that say `held` are held. */
+const executorWith = (held: Held) =>
+  Layer.succeed(
+    GraphqlExecutor,
+    GraphqlExecutor.of({
+      execute: (principal, request) =>
+        Effect.as(
+          request.query.includes("held") ? hold(held) : Effect.void,
+          request.query.includes("broken")
+            ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
+            : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
+        )
+    })
+  )
 
 export interface World {
   readonly url: string
+  /** Where event streams are asked for. */
+  readonly streamUrl: string
+  /** Tokens and queries that wait, oldest first. */
+  readonly held: Array<() => void>
   readonly gateway: Gateway["Service"]
   readonly stop: Effect.Effect<void>
 }
@@ -65,13 +80,21 @@ export const startGateway = Effect.fnUntraced(function* (
     () => Effect.sync(() => server.close())
   )
   const scope = yield* Effect.acquireRelease(Scope.make(), (made, exit) => Scope.close(made, exit))
+  const held: Held = []
   const built = yield* Layer.buildWithScope(
-    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, identity, executor])),
+    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, identityWith(held), executorWith(held)])),
     scope
   )
   const gateway = Context.get(built, Gateway)
   takeUpgrades(server, (request, socket, head) => gateway.handleUpgrade(request, socket, head))
-  const world: World = { url: `ws://127.0.0.1:${listening}/graphql`, gateway, stop: Scope.close(scope, Exit.void) }
+  takeStreams(server, (request, response) => gateway.handleStream(request, response))
+  const world: World = {
+    url: `ws://127.0.0.1:${listening}/graphql`,
+    streamUrl: `http://127.0.0.1:${listening}/graphql/stream`,
+    held,
+    gateway,
+    stop: Scope.close(scope, Exit.void)
+  }
   return world
 })
 
