@@ -17,6 +17,7 @@ import {
 } from "@holdfast/contracts/Ids"
 import type { Principal, Role } from "@holdfast/contracts/Principal"
 import { type AggregateState, decideCommand } from "@holdfast/domain/Aggregates"
+import { inboxIdOf } from "@holdfast/domain/DerivedId"
 import { DateTime, Result } from "effect"
 
 export const principal = (role: Role, id: string, name: string = id): Principal => ({
@@ -51,7 +52,7 @@ export class History {
   /** Appends what the command decides, one second after what came before; a refusal is thrown. */
   issue(by: Principal, command: DeskCommand): ReadonlyArray<Envelope> {
     const commandId = CommandId.make(this.nextId())
-    const id = streamOf(command) ?? commandId
+    const id = streamOf(by, command) ?? commandId
     const before = this.#streams.get(id) ?? { state: null, version: 0 }
     const context = { principal: by, commandId, number: this.#number + 1 }
     const decision = Result.getOrThrow(decideCommand(before.state, command, context))
@@ -132,7 +133,7 @@ export class History {
 
 export const pipeline = principal("service", "file-pipeline")
 
-const streamOf = (command: DeskCommand): string | null => {
+const streamOf = (by: Principal, command: DeskCommand): string | null => {
   switch (command._tag) {
     case "OpenTicket":
       return null
@@ -143,6 +144,8 @@ const streamOf = (command: DeskCommand): string | null => {
     case "RecordFileRescan":
     case "WithdrawFile":
       return command.fileId
+    case "ReadNotifications":
+      return inboxIdOf(by.id)
     default:
       return command.ticketId
   }

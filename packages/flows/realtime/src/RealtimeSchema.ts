@@ -2,7 +2,8 @@
 // client learns that the feed is stale.
 import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
 import { TicketListName } from "@holdfast/contracts/ticket/Views"
-import { Option, Schema } from "effect"
+import { Presence } from "@holdfast/resilience/Limits"
+import { Duration, Option, Schema } from "effect"
 import { buildSchema, GraphQLError, type GraphQLSchema } from "graphql"
 import type { Interest } from "./Interest.ts"
 
@@ -36,6 +37,90 @@ type Subscription {
   a rescan only if it withdraws the file; that a file on their ticket was withdrawn is told by the ticket.
   """
   fileProgress(id: ID!, after: Position): FileChange!
+  "What you are told of: it names you, it is assigned to you, it answers you; and what you have read, on this device or another."
+  myNotifications(after: Position): Notification!
+  """
+  Who is on a ticket just now, and whether two of the desk write at the same time. While you are subscribed you are there, for others to
+  see. Each change gives the whole again, at most ${1000 / Duration.toMillis(Presence.flushInterval)} times a second; there is nothing to resume, and no \`extensions.feed\`. Who is no longer heard of is gone within
+  ${Duration.toSeconds(Presence.viewingLasts)} s. While the broker is away you see those who are at the same gateway.
+
+  A customer may ask for their own ticket, and is told nothing but \`isStaffWriting\`; for any other ticket the error's code is FORBIDDEN.
+  READ_UNAVAILABLE: whose ticket it is cannot be found out just now; come again.
+  """
+  presence(ticketId: ID!): Presence!
+}
+
+"Carried by the socket alone. Everything that lasts is written by commands."
+type Mutation {
+  """
+  You write on a ticket, or no longer do. Say it again while it goes on: it is forgotten after ${Duration.toSeconds(Presence.writingLasts)} s. Sending a reply or leaving the ticket
+  ends it sooner if you say so. True: it was told to the others; false: you say it too often, and it was not. Errors as for \`presence\`.
+  """
+  typing(
+    ticketId: ID!,
+    isTyping: Boolean!,
+    "What you write: a public reply or an internal note. What a customer writes is public."
+    audience: Audience! = public
+  ): Boolean!
+}
+
+enum Audience {
+  public
+  internal
+}
+
+enum NotificationKind {
+  "A ticket was given to you by somebody else."
+  assigned
+  "A reply or a note names you."
+  mentioned
+  "The requester answered on a ticket that is yours, or the desk answered on a ticket that you asked for."
+  replied
+  "A file that you uploaded was rejected."
+  fileRejected
+  "You have read some, on this device or another."
+  read
+}
+
+type Notification {
+  position: Position!
+  "Which notification it is; what \`eventIds\` names."
+  eventId: ID!
+  kind: NotificationKind!
+  occurredAt: DateTime!
+  "Who caused it."
+  actor: Actor!
+  "assigned, mentioned and replied."
+  ticketId: ID
+  "fileRejected."
+  fileId: ID
+  "read: everything up to and with this position."
+  upTo: Position
+  "read: these."
+  eventIds: [ID!]
+}
+
+type Presence {
+  ticketId: ID!
+  "At most ${Presence.peopleShownMax}, who writes first. Empty for a customer."
+  people: [PresentPerson!]!
+  "At least two of the desk write on the ticket at the same time: warn them. False for a customer."
+  collision: Boolean!
+  "Somebody of the desk writes; to a customer: a public reply."
+  isStaffWriting: Boolean!
+}
+
+type PresentPerson {
+  id: ID!
+  name: String
+  "admin, supervisor, agent, customer or service."
+  role: String!
+  state: PresenceState!
+}
+
+enum PresenceState {
+  viewing
+  writing
 }
 
 enum TicketListName {
