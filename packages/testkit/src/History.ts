@@ -159,7 +159,7 @@ export const fullHistory = (): History => {
   const ticketId = history.open(carl, "The printer is on fire", "It burns.")
   history.issue(ada, { _tag: "ClaimTicket", ticketId })
   history.issue(ada, { _tag: "ReplyToTicket", ticketId, body: "Have you tried water?" })
-  history.issue(ada, { _tag: "AddNote", ticketId, body: "A secret: he is a VIP." })
+  history.issue(ada, { _tag: "AddNote", ticketId, body: "A secret: he is a VIP.", mentions: [PrincipalId.make("bob")] })
   history.issue(ada, { _tag: "AssignTicket", ticketId, assigneeId: PrincipalId.make("bob") })
   const photo = history.upload(carl, "fire.png", ticketId)
   history.issue(carl, { _tag: "AttachFile", ticketId, fileId: photo, name: "fire.png" })
@@ -187,6 +187,7 @@ export const fullHistory = (): History => {
   history.issue(ada, { _tag: "ChangeTicketStatus", ticketId, status: "solved" })
   history.issue(carl, { _tag: "ReplyToTicket", ticketId, body: "It still burns." })
   const dora = principal("customer", "dora", "Dora")
+  history.issue(carl, { _tag: "ReadNotifications", upTo: Position.make(history.envelopes.length) })
   withdraw(history, dora, history.open(dora, "No network", "The network is down."))
   return history
 }

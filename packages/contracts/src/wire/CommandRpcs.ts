@@ -13,6 +13,7 @@ import {
 import { CommandAccepted, type CommandDefinition, CommandMeta } from "../Command.ts"
 import { commandErrors, Unauthenticated, WriteUnavailable } from "../CommandErrors.ts"
 import type { Principal } from "../Principal.ts"
+import { ReadNotifications } from "../notification/Commands.ts"
 import {
   AddNote,
   AssignTicket,
@@ -64,5 +65,6 @@ export class CommandRpcs extends RpcGroup.make(
   rpcOf(RescanFile),
   rpcOf(RecordFileRescan),
   rpcOf(WithdrawFile),
-  rpcOf(WithdrawAttachment)
+  rpcOf(WithdrawAttachment),
+  rpcOf(ReadNotifications)
 ).middleware(Authenticated) {}

@@ -16,7 +16,8 @@ import {
 } from "graphql"
 import type { SubscribePayload } from "graphql-ws"
 import type { Operation } from "./Hub.ts"
-import { payloadOf } from "./Payload.ts"
+import type { Interest } from "./Interest.ts"
+import { notificationOf, payloadOf } from "./Payload.ts"
 import { Opening, realtimeSchema } from "./RealtimeSchema.ts"
 
 /** A parsed subscription document, the same for all who send it. */
@@ -58,18 +59,23 @@ export const prepareSubscription = async (
   if ("errors" in opened && opened.errors !== undefined) return opened.errors
   if (opening.asked === null) return [new GraphQLError("The document asks for nothing.")]
   const key = keyOf(prepared, operationName ?? "", variables ?? {})
-  return { key, ...opening.asked, encode: encodeWith(validated) }
+  return { key, ...opening.asked, encode: encodeWith(validated, opening.asked.interest) }
 }
 
-const encodeWith = (validated: ValidatedSubscription): Operation["encode"] => {
+const encodeWith = (validated: ValidatedSubscription, interest: Interest): Operation["encode"] => {
   return (envelope, change, reader) => {
-    const payload = payloadOf(envelope, change, reader)
-    const rootValue = { ticketChanged: payload, ticketListChanged: payload, fileProgress: payload }
+    const rootValue = rootOf(interest, envelope, change, reader)
     const result = executeSubscriptionEvent({ ...validated, rootValue })
     if (result instanceof Promise || "then" in result) throw new Error("an event's fields are there at once")
     const extensions = { feed: { position: envelope.position } }
     return encoder.encode(JSON.stringify({ ...result, extensions }))
   }
+}
+
+const rootOf = (interest: Interest, ...[envelope, change, reader]: Parameters<Operation["encode"]>) => {
+  if (interest._tag === "Notifications") return { myNotifications: notificationOf(envelope, reader) }
+  const payload = payloadOf(envelope, change, reader)
+  return { ticketChanged: payload, ticketListChanged: payload, fileProgress: payload }
 }
 
 const keyOf = ({ text, variables }: Prepared, operationName: string, given: Record<string, unknown>): string => {

@@ -246,7 +246,8 @@ const interests: Readonly<Record<string, (args: Readonly<Record<string, unknown>
   ticketChanged: ({ id }) => (isTicketId(id) ? { _tag: "Ticket", id } : invalid("id must be a UUID in lower case.")),
   ticketListChanged: ({ list }) =>
     isTicketListName(list) ? { _tag: "TicketList", list } : invalid("There is no such list."),
-  fileProgress: ({ id }) => (isFileId(id) ? { _tag: "File", id } : invalid("id must be a UUID in lower case."))
+  fileProgress: ({ id }) => (isFileId(id) ? { _tag: "File", id } : invalid("id must be a UUID in lower case.")),
+  myNotifications: () => ({ _tag: "Notifications" })
 }
 
 const invalid = (message: string): never => {

@@ -273,11 +273,13 @@ const resolvers = {
     tickets: Resolve.tickets,
     file: Resolve.file,
     search: Resolve.search,
-    ticketVolume: Resolve.ticketVolume
+    ticketVolume: Resolve.ticketVolume,
+    notifications: Resolve.notifications
   },
   Ticket: { conversation: Resolve.conversation },
   TicketConnection: { totalCount: Resolve.totalCount },
-  Attachment: { file: Resolve.attachedFile }
+  Attachment: { file: Resolve.attachedFile },
+  Notification: { ticket: Resolve.notifiedTicket }
 }
 
 export const schema: GraphQLSchema = (() => {
