@@ -9,6 +9,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { Broker } from "@holdfast/broker/Broker"
+import { Signals } from "@holdfast/broker/Signals"
 import { Envelope } from "@holdfast/contracts/Envelope"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { Principal } from "@holdfast/contracts/Principal"
@@ -92,6 +93,7 @@ const gatewaySubject = async (): Promise<Subject> => {
       Broker,
       Broker.of({ publish: () => Effect.void, consume: () => Stream.never, changes: () => Stream.fromQueue(feed) })
     ),
+    Layer.succeed(Signals, Signals.of({ publish: () => Effect.void, received: Stream.never })),
     Layer.succeed(Identity, Identity.of({ verify })),
     Layer.succeed(GraphqlExecutor, GraphqlExecutor.of({ execute: () => Effect.succeed({}) }))
   )

@@ -6,6 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Broker } from "@holdfast/broker/Broker"
 import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
+import { Signals } from "@holdfast/broker/Signals"
 import { makeTopology } from "@holdfast/broker/Topology"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { GraphqlExecutor } from "@holdfast/contracts/wire/GraphqlExecutor"
@@ -22,7 +23,7 @@ import { envelopeOf, streamOf } from "@holdfast/testkit/Envelopes"
 import { commitPositioned } from "@holdfast/testkit/EventRows"
 import { type FaultProxy, faultProxy, targetOf } from "@holdfast/testkit/Faults"
 import { rabbitmqUrl } from "@holdfast/testkit/TestServers"
-import { Array, Context, DateTime, Effect, Layer, Redacted, type Scope } from "effect"
+import { Array, Context, DateTime, Effect, Layer, Redacted, type Scope, Stream } from "effect"
 import { type Client, createClient } from "graphql-ws"
 import { Connection } from "rabbitmq-client"
 import { WebSocket } from "ws"
@@ -98,6 +99,9 @@ const doubles = Layer.mergeAll(
   Layer.succeed(GraphqlExecutor, GraphqlExecutor.of({ execute: () => Effect.succeed({ data: {} }) }))
 )
 
+/** Presence has tests of its own. */
+const alone = Layer.succeed(Signals, Signals.of({ publish: () => Effect.void, received: Stream.never }))
+
 const startGateway = Effect.fnUntraced(function* ({ broker }: Line) {
   const server = createServer()
   const port = yield* Effect.acquireRelease(
@@ -109,7 +113,7 @@ const startGateway = Effect.fnUntraced(function* ({ broker }: Line) {
     }),
     () => Effect.sync(() => server.close())
   )
-  const gateways = layer({ allowedOrigins: [] }).pipe(Layer.provide([Layer.fresh(broker), doubles]))
+  const gateways = layer({ allowedOrigins: [] }).pipe(Layer.provide([Layer.fresh(broker), alone, doubles]))
   const gateway = Context.get(yield* Layer.build(Layer.fresh(gateways)), Gateway)
   takeUpgrades(server, (request, socket, head) => gateway.handleUpgrade(request, socket, head))
   return `ws://127.0.0.1:${port}/graphql`

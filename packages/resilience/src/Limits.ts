@@ -697,7 +697,9 @@ export const Presence = {
   writingLasts: Duration.seconds(6),
   /** Changes of a ticket are told together so often: quicker than somebody notices, and a thousand who come at once are few messages. */
   flushInterval: Duration.millis(200),
-  /** Tickets on which somebody is, over all gateways: some 300 bytes each with one person. */
+  /** How often it is looked who is to be said again and who is forgotten. */
+  roundInterval: Duration.seconds(1),
+  /** Tickets on which somebody is, over all gateways, and people on tickets at one gateway: some 300 bytes each. */
   ticketsMax: 20_000,
   /** People remembered of one ticket, at all gateways; more are not shown. */
   peoplePerTicketMax: 200,
@@ -708,8 +710,8 @@ export const Presence = {
   typingBurstMax: 10,
   /** Text of one signal among the gateways; PostgreSQL's NOTIFY takes less than 8000 bytes. */
   signalBytesMax: ByteSize.bytes(7_500),
-  /** Signals of one gateway a flush; what is more waits for the next. One carries some 40 people. */
-  signalsPerFlushMax: 20,
+  /** People that one gateway tells the others of in one flush, some 40 to a signal; what is more waits for the next. */
+  sightingsPerFlushMax: 500,
   /** Signals that wait for the broker, or to be taken from it; the oldest are dropped. */
   signalsWaitingMax: 1_000,
   /** A signal that the broker did not take by then is dropped. */

@@ -7,6 +7,7 @@ import type { WebSocket } from "ws"
 import { type Closing, slowClient, tokenExpired } from "./Closing.ts"
 import type { Feed } from "./Feed.ts"
 import type { Hub, Operation } from "./Hub.ts"
+import type { PresenceHub, PresenceOperation } from "./PresenceHub.ts"
 import { makeRun, type Run } from "./Run.ts"
 
 const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
@@ -86,6 +87,21 @@ export class Connection {
       ended: (subscription) => {
         this.#runs.delete(run)
         if (subscription !== null) hub.detach(subscription)
+      }
+    })
+    this.#runs.add(run)
+    return run
+  }
+
+  /** The same for who is on a ticket, which is no feed of events. */
+  runPresence(presence: PresenceHub, id: string, operation: PresenceOperation, reader: Principal): Run {
+    const run = makeRun({
+      id,
+      connection: this,
+      start: (sink) => presence.watch(operation, reader, (encoded) => sink.send(encoded), this.#feed.nowMs()),
+      ended: (watching) => {
+        this.#runs.delete(run)
+        if (watching !== null) presence.unwatch(watching, this.#feed.nowMs())
       }
     })
     this.#runs.add(run)

@@ -1,6 +1,7 @@
 // The subscriptions, as clients see them. The texts in the schema are the protocol's documentation: how to resume, and how a
 // client learns that the feed is stale.
 import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
+import { Audience } from "@holdfast/contracts/ticket/Status"
 import { TicketListName } from "@holdfast/contracts/ticket/Views"
 import { Presence } from "@holdfast/resilience/Limits"
 import { Duration, Option, Schema } from "effect"
@@ -233,10 +234,22 @@ export interface Asked {
 /** The context in which a subscription is opened: the root field's resolver writes here what was asked. */
 export class Opening {
   asked: Asked | null = null
+  /** The ticket, when it was asked who is there. */
+  presenceOf: TicketId | null = null
+}
+
+/** The context in which a mutation runs. */
+export class Typing {
+  readonly type: (ticketId: TicketId, writing: Audience | null) => Promise<boolean>
+
+  constructor(type: Typing["type"]) {
+    this.type = type
+  }
 }
 
 const isTicketId = Schema.is(TicketId)
 const isFileId = Schema.is(FileId)
+const isAudience = Schema.is(Audience)
 const isTicketListName = Schema.is(TicketListName)
 const decodePosition = Schema.decodeUnknownOption(
   Schema.Union([Position, Schema.NumberFromString.pipe(Schema.decodeTo(Position))])
@@ -263,15 +276,33 @@ const nothing: AsyncIterable<never> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) })
 }
 
-/** Subscriptions only: queries have their own schema, behind `GraphqlExecutor`. */
+const ticketOf = (ticketId: unknown): TicketId =>
+  isTicketId(ticketId) ? ticketId : invalid("ticketId must be a UUID in lower case.")
+
+/** Subscriptions and what only a socket carries: queries have their own schema, behind `GraphqlExecutor`. */
 export const realtimeSchema: GraphQLSchema = (() => {
   const schema = buildSchema(subscriptionSdl, { assumeValid: true })
   const fields = schema.getSubscriptionType()?.getFields() ?? {}
   for (const [name, field] of Object.entries(fields)) {
+    if (name === "presence") continue
     field.subscribe = (_source: unknown, args: Readonly<Record<string, unknown>>, opening: unknown) => {
       const interest = interests[name]?.(args) ?? invalid("There is no such subscription.")
       if (opening instanceof Opening) opening.asked = { interest, after: afterOf(args) }
       return nothing
+    }
+  }
+  const { presence } = fields
+  if (presence !== undefined) {
+    presence.subscribe = (_source: unknown, { ticketId }: Readonly<Record<string, unknown>>, opening: unknown) => {
+      if (opening instanceof Opening) opening.presenceOf = ticketOf(ticketId)
+      return nothing
+    }
+  }
+  const typing = schema.getMutationType()?.getFields().typing
+  if (typing !== undefined) {
+    typing.resolve = (_source: unknown, args: Readonly<Record<string, unknown>>, context: unknown) => {
+      const writing = args.isTyping === true && isAudience(args.audience) ? args.audience : null
+      return context instanceof Typing ? context.type(ticketOf(args.ticketId), writing) : false
     }
   }
   return schema

@@ -4,7 +4,7 @@
 import type { ExecutionResult } from "graphql"
 import { slowClient } from "./Closing.ts"
 import type { Connection } from "./Connection.ts"
-import type { Sink, Subscription } from "./Hub.ts"
+import type { Sink } from "./Hub.ts"
 
 export interface Run extends AsyncIterableIterator<ExecutionResult> {
   return(): Promise<IteratorResult<ExecutionResult>>
@@ -12,21 +12,26 @@ export interface Run extends AsyncIterableIterator<ExecutionResult> {
   isCaughtUp(): boolean
 }
 
-interface RunOptions {
+interface RunOptions<Started> {
   readonly id: string
   readonly connection: Connection
-  readonly start: (sink: Sink) => Subscription
-  readonly ended: (subscription: Subscription | null) => void
+  readonly start: (sink: Sink) => Started
+  readonly ended: (subscription: Started | null) => void
 }
 
 const done = { done: true, value: undefined } as const
 
-export const makeRun = ({ connection, ended, id, start }: RunOptions): Run => {
+export const makeRun = <Started extends { readonly isLive: boolean }>({
+  connection,
+  ended,
+  id,
+  start
+}: RunOptions<Started>): Run => {
   const prefix = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
   const end = Promise.withResolvers<IteratorResult<ExecutionResult>>()
   // Whoever asked for the next item hears of a failure; when nobody has asked yet it must not count as unhandled.
   end.promise.catch(() => undefined)
-  let subscription: Subscription | null = null
+  let subscription: Started | null = null
   let isStarted = false
   const sink: Sink = {
     send: (encoded) => connection.sendNext(prefix, encoded),

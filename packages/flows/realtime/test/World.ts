@@ -10,7 +10,8 @@ import { type ClientOptions, WebSocket } from "ws"
 import { Gateway, layer } from "../src/Gateway.ts"
 import { takeUpgrades } from "../src/Upgrade.ts"
 import type { BrokerDouble } from "./BrokerDouble.ts"
-import { principals } from "./Events.ts"
+import { principals, ticketId } from "./Events.ts"
+import { SignalsDouble } from "./SignalsDouble.ts"
 
 /** A principal's token is its id; `<id>@<seconds>` ends then. */
 const identity = Layer.succeed(
@@ -30,12 +31,20 @@ const identity = Layer.succeed(
   })
 )
 
+/** The first ticket is the first customer's; nobody can tell whose the hundredth is. */
+const ownedBy = (principal: Principal, id: unknown) => {
+  if (id === ticketId(99)) return { errors: [{ message: "away" }], data: { ticket: null } }
+  return { data: { ticket: principal.id === "customer-1" && id === ticketId(0) ? { id } : null } }
+}
+
 const executor = Layer.succeed(
   GraphqlExecutor,
   GraphqlExecutor.of({
     execute: (principal, request) =>
       Effect.succeed(
-        request.query.includes("broken")
+        request.query.includes("ticket(id: $id)")
+          ? ownedBy(principal, request.variables?.id)
+          : request.query.includes("broken")
           ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
           : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
       )
@@ -52,7 +61,8 @@ export interface World {
 export const startGateway = Effect.fnUntraced(function* (
   broker: BrokerDouble,
   allowedOrigins: ReadonlyArray<string> = [],
-  limits: { readonly connectionsMax?: number } = {}
+  limits: { readonly connectionsMax?: number } = {},
+  signals: SignalsDouble = new SignalsDouble()
 ) {
   const server = createServer()
   const listening = yield* Effect.acquireRelease(
@@ -66,7 +76,7 @@ export const startGateway = Effect.fnUntraced(function* (
   )
   const scope = yield* Effect.acquireRelease(Scope.make(), (made, exit) => Scope.close(made, exit))
   const built = yield* Layer.buildWithScope(
-    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, identity, executor])),
+    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, signals.layer, identity, executor])),
     scope
   )
   const gateway = Context.get(built, Gateway)
