@@ -19,7 +19,8 @@ export const layer = (options: RabbitMqOptions) =>
         Effect.sync(() => connection.createPublisher({ confirm: false, exchanges: [exchange] })),
         (opened) => closing(() => opened.close())
       )
-      const to = { exchange: exchange.exchange, routingKey: "", durable: false, contentType: "application/json" }
+      // Without a type of content the driver hands out the bytes as they are.
+      const to = { exchange: exchange.exchange, routingKey: "", durable: false }
       const publish = yield* makeWaiting((signal) =>
         Effect.asVoid(promise(() => publisher.send(to, Buffer.from(signal))))
       )

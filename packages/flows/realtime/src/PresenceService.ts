@@ -12,7 +12,6 @@ import { Presence as Limits } from "@holdfast/resilience/Limits"
 import { ByteSize, Clock, Duration, Effect, Schema, Stream } from "effect"
 import { type DocumentNode, type ExecutionResult, execute, GraphQLError } from "graphql"
 import type { SubscribePayload } from "graphql-ws"
-import { documentErrors } from "./Operations.ts"
 import { PresenceHub } from "./PresenceHub.ts"
 import { realtimeSchema, Typing } from "./RealtimeSchema.ts"
 
@@ -20,7 +19,7 @@ export interface PresenceService {
   readonly hub: PresenceHub
   /** Null: they may. Asked before each subscription. */
   readonly refusal: (reader: Principal, ticketId: TicketId) => Promise<GraphQLError | null>
-  /** Runs a mutation of one connection, which is what its budget is for. */
+  /** Runs a valid mutation of one connection, which is what its budget is for. */
   readonly mutate: (
     connection: object,
     writer: Principal,
@@ -48,8 +47,6 @@ export const makePresence = Effect.gen(function* () {
   const budgets = new WeakMap<object, Budget>()
   const refusal: PresenceService["refusal"] = (reader, ticketId) => run(refusalOf(reader, ticketId))
   const mutate: PresenceService["mutate"] = async (connection, writer, document, payload) => {
-    const errors = documentErrors(payload.query, document)
-    if (errors.length > 0) return { errors }
     const typing = new Typing(async (ticketId, writing) => {
       if (!mayType(budgets, connection, nowMs())) return false
       const refused = await refusal(writer, ticketId)

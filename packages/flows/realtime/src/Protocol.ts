@@ -16,7 +16,7 @@ import {
 import { type ConnectionInitMessage, type Context, makeServer, type Server, type SubscribePayload } from "graphql-ws"
 import type { Connection } from "./Connection.ts"
 import type { Hub, Operation } from "./Hub.ts"
-import { parseDocument, prepareSubscription } from "./Operations.ts"
+import { documentErrors, parseDocument, prepareSubscription } from "./Operations.ts"
 import type { PresenceOperation } from "./PresenceHub.ts"
 import type { PresenceService } from "./PresenceService.ts"
 import { realtimeSchema } from "./RealtimeSchema.ts"
@@ -123,7 +123,9 @@ const operationOf = async (document: DocumentNode, payload: SubscribePayload) =>
   const ast = getOperationAST(document, payload.operationName)
   if (ast?.operation === "query") return null
   if (ast?.operation === "subscription") return await prepareSubscription(document, payload)
-  return ast === null || ast === undefined ? [refused("BAD_USER_INPUT", "There is no such operation.")] : ("mutation" as const)
+  if (ast?.operation !== "mutation") return [refused("BAD_USER_INPUT", "There is no such operation.")]
+  const errors = documentErrors(payload.query, document)
+  return errors.length > 0 ? errors : ("mutation" as const)
 }
 
 /** What lasts is written by commands; who writes just now is said here. */

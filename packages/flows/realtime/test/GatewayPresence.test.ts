@@ -124,7 +124,7 @@ describe("presence", () => {
         expect(said.slice(0, Presence.typingBurstMax)).toEqual(said.slice(0, Presence.typingBurstMax).map(() => true))
         expect(said.at(-1)).toBe(false)
         ada.subscribe("x", "mutation { nothing }")
-        expect(yield* promise(() => ada.answer())).toMatchObject({ id: "x", payload: { errors: [{}] } })
+        expect(yield* promise(() => ada.answer())).toMatchObject({ id: "x", type: "error" })
         ada.socket.terminate()
       })
     )
