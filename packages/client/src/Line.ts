@@ -21,6 +21,8 @@ export interface Subscriber {
   readonly query: string
   readonly variables: Record<string, unknown> & { after?: number | null }
   readonly next: (position: number, data: unknown) => void
+  /** It is no feed of events: `next` is given 0 for a position. */
+  readonly hasNoPositions?: true
   /** The feed's state, and where it is when this subscription has everything up to there. */
   readonly feed: (state: FeedState, position: number | null) => void
   /** Once; nothing follows. */
@@ -190,7 +192,8 @@ class Session {
     { data, errors, extensions }: { data?: unknown; errors?: unknown; extensions?: unknown }
   ): void {
     const told = decodeNext(extensions)
-    if (errors === undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
+    if (subscriber.hasNoPositions === true) subscriber.next(0, data)
+    else if (errors === undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
     else this.end({ type: "fatal", code: "NOT_UNDERSTOOD", message: "an event is not what the protocol says" })
   }
 
