@@ -93,7 +93,10 @@ const broker = <E>({ process }: AdapterOptions, log: Log<E>, onRabbitMq: OnRabbi
       })
   )
 
-const signals = <E>({ process }: AdapterOptions, core: Layer.Layer<Layer.Success<ReturnType<typeof database>>, E, Settings | Health>) =>
+const signals = <E>(
+  { process }: AdapterOptions,
+  core: Layer.Layer<Layer.Success<ReturnType<typeof database>>, E, Settings | Health>
+) =>
   chosen(
     (settings): Layer.Layer<Signals, E, Settings | Health> =>
       Option.match(settings.rabbitmqUrl, {

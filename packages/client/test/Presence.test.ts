@@ -73,7 +73,10 @@ describe("presence", () => {
       tell(operation, ...(count === 1 ? ["ada"] : ["ada", "bob"]))
       if (count === 1) setTimeout(() => operation.socket.close(1012), 20)
     })
-    const seen = await until(client.presence.watch(ticketId), (item) => item.type === "present" && item.present.collision)
+    const seen = await until(
+      client.presence.watch(ticketId),
+      (item) => item.type === "present" && item.present.collision
+    )
     expect(seen.map(({ type }) => type)).toEqual(["present", "away", "present"])
   })
 
@@ -82,7 +85,10 @@ describe("presence", () => {
       for (let n = 0; n < 100; n++) tell(operation, "ada")
       tell(operation, "ada", "bob")
     })
-    const seen = await until(client.presence.watch(ticketId), (item) => item.type === "present" && item.present.collision)
+    const seen = await until(
+      client.presence.watch(ticketId),
+      (item) => item.type === "present" && item.present.collision
+    )
     expect(seen.length).toBeLessThan(101)
   })
 

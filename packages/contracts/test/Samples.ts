@@ -16,7 +16,6 @@ import {
 } from "../src/attachment/Events.ts"
 import type { DeskEvent, DeskEventType } from "../src/DeskEvent.ts"
 import type { Envelope, Visibility } from "../src/Envelope.ts"
-import { NotificationsRead } from "../src/notification/Events.ts"
 import {
   CommandId,
   CorrelationId,
@@ -30,6 +29,7 @@ import {
   StreamVersion,
   TicketId
 } from "../src/Ids.ts"
+import { NotificationsRead } from "../src/notification/Events.ts"
 import type { Principal } from "../src/Principal.ts"
 import {
   AttachmentWithdrawn,

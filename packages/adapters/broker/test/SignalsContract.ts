@@ -28,7 +28,9 @@ const until = (heard: Queue.Queue<string>, mark: string): Effect.Effect<void> =>
 /** `start` builds the layer of one more process. */
 export const contract = <E>(
   name: string,
-  withServer: <A>(test: (start: Effect.Effect<Process, E, Scope.Scope>) => Effect.Effect<A, E, Scope.Scope>) => Effect.Effect<A, unknown>
+  withServer: <A>(
+    test: (start: Effect.Effect<Process, E, Scope.Scope>) => Effect.Effect<A, E, Scope.Scope>
+  ) => Effect.Effect<A, unknown>
 ) => {
   it.live(`Signals (${name}) reach every process that listens, the speaker too`, () =>
     withServer(

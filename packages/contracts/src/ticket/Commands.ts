@@ -36,7 +36,8 @@ export const OpenTicket = defineCommand({
 
 export const ReplyToTicket = defineCommand({
   name: "ReplyToTicket",
-  summary: "Add a public reply, which the requester can read. A customer's reply reopens a pending or solved ticket, and mentions nobody.",
+  summary:
+    "Add a public reply, which the requester can read. A customer's reply reopens a pending or solved ticket, and mentions nobody.",
   streamType: "ticket",
   streamIdField: "ticketId",
   fields: { ticketId: TicketId, body: Body, mentions: Schema.optionalKey(Mentions) },

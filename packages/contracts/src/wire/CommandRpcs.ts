@@ -12,8 +12,8 @@ import {
 } from "../attachment/Commands.ts"
 import { CommandAccepted, type CommandDefinition, CommandMeta } from "../Command.ts"
 import { commandErrors, Unauthenticated, WriteUnavailable } from "../CommandErrors.ts"
-import type { Principal } from "../Principal.ts"
 import { ReadNotifications } from "../notification/Commands.ts"
+import type { Principal } from "../Principal.ts"
 import {
   AddNote,
   AssignTicket,

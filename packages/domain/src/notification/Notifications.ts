@@ -3,8 +3,8 @@
 // known who they are: `notificationFor` asks it, and whoever shows kept notifications must.
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import type { PrincipalId } from "@holdfast/contracts/Ids"
-import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import type { NotificationKind } from "@holdfast/contracts/notification/Kinds"
+import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import { mayReadEvent } from "../Permissions.ts"
 
 export interface Notification {

@@ -12,7 +12,10 @@ const carol = principal("customer", "carol")
 const context = { principal: carol, commandId: CommandId.make(uuid(1)), number: 0 }
 const eventId = (n: number) => EventId.make(uuid(n))
 const upTo = (position: number): InboxCommand => ({ _tag: "ReadNotifications", upTo: Position.make(position) })
-const these = (...ids: ReadonlyArray<number>): InboxCommand => ({ _tag: "ReadNotifications", eventIds: ids.map(eventId) })
+const these = (...ids: ReadonlyArray<number>): InboxCommand => ({
+  _tag: "ReadNotifications",
+  eventIds: ids.map(eventId)
+})
 
 const decide = (state: Inbox | null, command: InboxCommand) =>
   Result.getOrThrow(InboxDecider.decide(state, command, context))

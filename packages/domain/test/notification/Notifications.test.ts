@@ -7,7 +7,7 @@ import { isStaff } from "@holdfast/contracts/Principal"
 import { History, principal } from "@holdfast/testkit/History"
 import { notificationFor, notificationsOf } from "../../src/notification/Notifications.ts"
 import { mayReadEvent } from "../../src/Permissions.ts"
-import { people, pastOf, Steps } from "../Pasts.ts"
+import { pastOf, people, Steps } from "../Pasts.ts"
 
 const ada = principal("agent", "ada")
 const bob = principal("agent", "bob")
@@ -36,7 +36,8 @@ describe("over any past", () => {
           if (kind === null) continue
           expect(mayReadEvent(reader, envelope.visibility)).toBe(true)
           expect(envelope.principal.id).not.toBe(reader.id)
-          if (!isStaff(reader)) expect(envelope.visibility).toMatchObject({ audience: "public", requesterId: reader.id })
+          if (!isStaff(reader))
+            expect(envelope.visibility).toMatchObject({ audience: "public", requesterId: reader.id })
         }
       }
     },
@@ -98,7 +99,9 @@ describe("a ticket", () => {
     history.issue(ada, { _tag: "AssignTicket", ticketId, assigneeId: bob.id })
     // The change of status comes last.
     const assigned = history.envelopes.find(({ event }) => event._tag === "TicketAssigned")
-    expect(assigned === undefined ? null : notificationsOf(assigned)).toEqual([{ recipientId: bob.id, kind: "assigned" }])
+    expect(assigned === undefined ? null : notificationsOf(assigned)).toEqual([
+      { recipientId: bob.id, kind: "assigned" }
+    ])
     const other = opened()
     other.history.issue(ada, { _tag: "ClaimTicket", ticketId: other.ticketId })
     expect(other.history.envelopes.flatMap(notificationsOf)).toEqual([])

@@ -44,7 +44,10 @@ export class Pending {
   }
 }
 
-const streamIdOf = ({ command, meta, principal }: IssuedCommand, { streamIdField }: DeskCommandDefinition): StreamId => {
+const streamIdOf = (
+  { command, meta, principal }: IssuedCommand,
+  { streamIdField }: DeskCommandDefinition
+): StreamId => {
   if (streamIdField === "commandId") return StreamId.make(meta.commandId)
   if (streamIdField === "principalId") return inboxIdOf(principal.id)
   const id: unknown = Object.entries(command).find(([field]) => field === streamIdField)?.[1]

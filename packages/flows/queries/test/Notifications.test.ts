@@ -40,7 +40,9 @@ describe("notifications", () => {
     }
     expect(extensions.freshness.source).toBe("live")
     const agent = await desk.ask(ada, query)
-    expect(agent.data.notifications.nodes).toMatchObject([{ kind: "replied", actor: { id: "carl", email: expect.any(String) } }])
+    expect(agent.data.notifications.nodes).toMatchObject([
+      { kind: "replied", actor: { id: "carl", email: expect.any(String) } }
+    ])
     expect((await desk.ask(dora, query)).data.notifications).toMatchObject({ nodes: [], unreadCount: 0 })
   })
 

@@ -61,13 +61,14 @@ export class Presence {
   sight(source: string, { isViewing, person, ticketId, writing }: Sighting, nowMs: number): void {
     const key = `${source} ${person.id}`
     const { viewingMs, writingMs } = this.#bounds
-    if (!isViewing && writing === null) return this.#remove(ticketId, key)
-    this.#roomFor(ticketId, key)?.set(key, {
-      person,
-      viewingUntilMs: isViewing ? nowMs + viewingMs : nowMs,
-      writing,
-      writingUntilMs: writing === null ? nowMs : nowMs + writingMs
-    })
+    if (!isViewing && writing === null) this.#remove(ticketId, key)
+    else
+      this.#roomFor(ticketId, key)?.set(key, {
+        person,
+        viewingUntilMs: isViewing ? nowMs + viewingMs : nowMs,
+        writing,
+        writingUntilMs: writing === null ? nowMs : nowMs + writingMs
+      })
   }
 
   /** Forgets who was not heard of for too long; the tickets of which somebody was. */

@@ -100,9 +100,7 @@ const mayType = (budgets: WeakMap<object, Budget>, connection: object, nowMs: nu
 }
 
 const ownerQuery = "query ($id: ID!) { ticket(id: $id) { id } }"
-const isShown = Schema.is(
-  Schema.Struct({ data: Schema.Struct({ ticket: Schema.Struct({ id: Schema.String }) }) })
-)
+const isShown = Schema.is(Schema.Struct({ data: Schema.Struct({ ticket: Schema.Struct({ id: Schema.String }) }) }))
 const isNotShown = Schema.is(
   Schema.Struct({ data: Schema.Struct({ ticket: Schema.Null }), errors: Schema.optionalKey(Schema.Undefined) })
 )
@@ -111,12 +109,10 @@ const isNotShown = Schema.is(
 const refusalOf = Effect.fn("Presence.refusal")(function* (reader: Principal, ticketId: TicketId) {
   if (isStaff(reader)) return null
   const executor = yield* GraphqlExecutor
-  const response: unknown = yield* executor
-    .execute(reader, { query: ownerQuery, variables: { id: ticketId } })
-    .pipe(
-      deadline(Limits.ownerDeadline),
-      Effect.catchTag("TimeoutError", () => Effect.succeed(null))
-    )
+  const response: unknown = yield* executor.execute(reader, { query: ownerQuery, variables: { id: ticketId } }).pipe(
+    deadline(Limits.ownerDeadline),
+    Effect.catchTag("TimeoutError", () => Effect.succeed(null))
+  )
   if (isShown(response)) return null
   return isNotShown(response) ? notTheirs : unknownWhose
 })

@@ -106,9 +106,8 @@ const ask = async (
   return { schema: realtimeSchema, document, operationName: operationName ?? null, contextValue }
 }
 
-const isErrors = (
-  value: Asked["operation"] | ReadonlyArray<GraphQLError>
-): value is ReadonlyArray<GraphQLError> => Array.isArray(value)
+const isErrors = (value: Asked["operation"] | ReadonlyArray<GraphQLError>): value is ReadonlyArray<GraphQLError> =>
+  Array.isArray(value)
 
 const parsed = (query: string): DocumentNode | GraphQLError => {
   try {

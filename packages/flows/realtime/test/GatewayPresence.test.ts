@@ -33,8 +33,7 @@ const until = async (client: RawClient, isIt: (seen: Seen) => boolean): Promise<
 }
 const isSeen = (value: unknown): value is Seen => typeof value === "object" && value !== null && "people" in value
 
-const watching = async (url: string, who: typeof agent) =>
-  (await connect(url, who)).subscribe("p", presence, { id })
+const watching = async (url: string, who: typeof agent) => (await connect(url, who)).subscribe("p", presence, { id })
 
 const types = (client: RawClient, is: boolean, to = "public") =>
   client.say({ id: `t${Math.random()}`, type: "subscribe", payload: { query: typing, variables: { id, is, to } } })
@@ -42,34 +41,38 @@ const types = (client: RawClient, is: boolean, to = "public") =>
 const names = ({ people }: Seen) => people.map((one) => `${one.id} ${one.state}`).join(", ")
 
 describe("presence", () => {
-  it.live("shows people at both gateways and warns two who write; while signals are lost each gateway shows its own", () =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const signals = new SignalsDouble()
-        const first = yield* startGateway(new BrokerDouble(), [], {}, signals)
-        const second = yield* startGateway(new BrokerDouble(), [], {}, signals)
-        const ada = yield* promise(() => watching(first.url, agent))
-        const bob = yield* promise(() => watching(second.url, otherAgent))
-        const both = "agent-1 viewing, agent-2 viewing"
-        yield* promise(() => until(ada, (seen) => names(seen) === both))
-        yield* promise(() => until(bob, (seen) => names(seen) === both))
-        types(ada, true)
-        yield* promise(() => until(bob, (seen) => names(seen) === "agent-1 writing, agent-2 viewing" && !seen.collision))
-        types(bob, true, "internal")
-        yield* promise(() => until(ada, (seen) => seen.collision))
-        types(bob, false)
-        yield* promise(() => until(ada, (seen) => !seen.collision))
-        signals.isAway = true
-        const third = yield* promise(() => watching(second.url, agent))
-        yield* promise(() => until(third, (seen) => seen.people.length === 2))
-        third.socket.terminate()
-        bob.socket.terminate()
-        signals.isAway = false
-        ada.socket.terminate()
-        const last = yield* promise(() => watching(first.url, agent))
-        yield* promise(() => until(last, (seen) => names(seen).startsWith("agent-1")))
-      })
-    )
+  it.live(
+    "shows people at both gateways and warns two who write; while signals are lost each gateway shows its own",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const signals = new SignalsDouble()
+          const first = yield* startGateway(new BrokerDouble(), [], {}, signals)
+          const second = yield* startGateway(new BrokerDouble(), [], {}, signals)
+          const ada = yield* promise(() => watching(first.url, agent))
+          const bob = yield* promise(() => watching(second.url, otherAgent))
+          const both = "agent-1 viewing, agent-2 viewing"
+          yield* promise(() => until(ada, (seen) => names(seen) === both))
+          yield* promise(() => until(bob, (seen) => names(seen) === both))
+          types(ada, true)
+          yield* promise(() =>
+            until(bob, (seen) => names(seen) === "agent-1 writing, agent-2 viewing" && !seen.collision)
+          )
+          types(bob, true, "internal")
+          yield* promise(() => until(ada, (seen) => seen.collision))
+          types(bob, false)
+          yield* promise(() => until(ada, (seen) => !seen.collision))
+          signals.isAway = true
+          const third = yield* promise(() => watching(second.url, agent))
+          yield* promise(() => until(third, (seen) => seen.people.length === 2))
+          third.socket.terminate()
+          bob.socket.terminate()
+          signals.isAway = false
+          ada.socket.terminate()
+          const last = yield* promise(() => watching(first.url, agent))
+          yield* promise(() => until(last, (seen) => names(seen).startsWith("agent-1")))
+        })
+      )
   )
 
   it.live("tells a customer of their own ticket only that the desk writes, and refuses every other ticket", () =>

@@ -36,7 +36,10 @@ const sighting = ({ isViewing, name, ticket, writing }: Omit<Said, "gateway" | "
 })
 
 /** After every saying, the state and what was said so far with its time. */
-const play = (story: ReadonlyArray<Said>, check: (presence: Presence, past: ReadonlyArray<Said & { atMs: number }>, nowMs: number) => void) => {
+const play = (
+  story: ReadonlyArray<Said>,
+  check: (presence: Presence, past: ReadonlyArray<Said & { atMs: number }>, nowMs: number) => void
+) => {
   const presence = new Presence(bounds)
   const past: Array<Said & { atMs: number }> = []
   let nowMs = 0
@@ -51,7 +54,9 @@ const play = (story: ReadonlyArray<Said>, check: (presence: Presence, past: Read
 
 /** What each gateway said last of each person on this ticket. */
 const lastSaid = (past: ReadonlyArray<Said & { atMs: number }>, ticket: 0 | 1) => [
-  ...new Map(past.filter((said) => said.ticket === ticket).map((said) => [`${said.gateway} ${said.name}`, said])).values()
+  ...new Map(
+    past.filter((said) => said.ticket === ticket).map((said) => [`${said.gateway} ${said.name}`, said])
+  ).values()
 ]
 
 describe("who is on a ticket", () => {
@@ -108,12 +113,16 @@ describe("who is on a ticket", () => {
 
 describe("bounds", () => {
   const see = (presence: Presence, ticket: number, name: string) =>
-    presence.sight("one", {
-      ticketId: ticketId(ticket),
-      person: { id: PrincipalId.make(name), name: null, role: "agent" },
-      isViewing: true,
-      writing: null
-    }, 0)
+    presence.sight(
+      "one",
+      {
+        ticketId: ticketId(ticket),
+        person: { id: PrincipalId.make(name), name: null, role: "agent" },
+        isViewing: true,
+        writing: null
+      },
+      0
+    )
 
   it("lets no more tickets, people or list entries in than they say, and room comes back", () => {
     const presence = new Presence({ ...bounds, ticketsMax: 2, peoplePerTicketMax: 3, peopleShownMax: 2 })

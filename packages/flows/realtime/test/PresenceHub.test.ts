@@ -181,11 +181,17 @@ const everybody = [agent, otherAgent, customer]
 describe("over any story", () => {
   it.prop("everybody is told what there is, once signals pass again and all were said again", [Steps], ([steps]) => {
     const world = new World(3)
-    const watches: Array<{ who: number; gateway: number; told: Array<PresenceView>; watching: Watching; leave: () => void }> = []
+    const watches: Array<{
+      who: number
+      gateway: number
+      told: Array<PresenceView>
+      watching: Watching
+      leave: () => void
+    }> = []
     for (const { does, gateway, who } of steps) {
       const reader = everybody[who] ?? agent
       if (does === "watch") watches.push({ who, gateway, ...world.watch(gateway, reader) })
-      if (does === "leave") watches.splice(0, 1).forEach(({ leave }) => leave())
+      if (does === "leave") watches.shift()?.leave()
       if (does === "writes") world.hub(gateway).type(ticketId(0), reader, "public", world.nowMs)
       if (does === "stops") world.hub(gateway).type(ticketId(0), reader, null, world.nowMs)
       if (does === "cut") world.isCut = true
@@ -213,7 +219,7 @@ describe("a signal", () => {
   })
 
   it("comes back as it was, in as many texts as fit", () => {
-    const sightings = Array.from({ length: 500 }, (_, n) => sighting(n, n % 3 === 0 ? null : "Ä“\"\n😀".repeat(20)))
+    const sightings = Array.from({ length: 500 }, (_, n) => sighting(n, n % 3 === 0 ? null : 'Ä“"\n😀'.repeat(20)))
     const texts = writeSignals("gateway", sightings, 7_500)
     for (const text of texts) expect(Buffer.byteLength(text)).toBeLessThanOrEqual(7_500)
     expect(texts.flatMap((text) => readSignal(text)?.sightings ?? [])).toEqual(sightings)

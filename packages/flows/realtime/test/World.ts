@@ -45,8 +45,8 @@ const executor = Layer.succeed(
         request.query.includes("ticket(id: $id)")
           ? ownedBy(principal, request.variables?.id)
           : request.query.includes("broken")
-          ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
-          : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
+            ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
+            : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
       )
   })
 )

@@ -179,7 +179,10 @@ describe("kept notifications", () => {
       const seen = { principalId: ada.id, upTo: 1_000_000, eventIds: [], position: 5, atMs: 5 }
       yield* projection.save({ ...noChanges, notificationsSeen: [seen] }, { applied: [], nowMs: 1 })
       yield* projection.save({ ...noChanges, notifications: [row(4), row(6)] }, { applied: [], nowMs: 1 })
-      return (yield* notifications(asked(ada))).value.notifications.map(({ position, readAtMs }) => [position, readAtMs])
+      return (yield* notifications(asked(ada))).value.notifications.map(({ position, readAtMs }) => [
+        position,
+        readAtMs
+      ])
     })
     expect(await run(work)).toEqual([
       [6, null],
