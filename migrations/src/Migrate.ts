@@ -9,6 +9,7 @@ import core0004 from "./0004_reactions.ts"
 import read0005 from "./0005_volume.ts"
 import core0006 from "./0006_log_identity.ts"
 import core0007 from "./0007_rescans.ts"
+import read0008 from "./0008_notifications.ts"
 import { lastExpanded, pendingSteps, runSteps, type Steps } from "./Steps.ts"
 
 /** Numbers are shared by both sides and never reused. */
@@ -24,7 +25,11 @@ const steps = {
     backfill: [],
     contract: []
   },
-  read: { expand: { "0003_read": read0003, "0005_volume": read0005 }, backfill: [], contract: [] }
+  read: {
+    expand: { "0003_read": read0003, "0005_volume": read0005, "0008_notifications": read0008 },
+    backfill: [],
+    contract: []
+  }
 } as const satisfies Record<string, Steps>
 
 export type Side = keyof typeof steps

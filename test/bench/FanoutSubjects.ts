@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http"
 import type { Socket } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
 import { atPresent, Broker, type Change } from "@holdfast/broker/Broker"
+import { Signals } from "@holdfast/broker/Signals"
 import { Envelope } from "@holdfast/contracts/Envelope"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { Principal } from "@holdfast/contracts/Principal"
@@ -89,6 +90,7 @@ export const gatewaySubject = async (): Promise<Subject> => {
       Broker,
       Broker.of({ publish: () => Effect.void, consume: () => Stream.never, changes: () => Stream.fromQueue(feed) })
     ),
+    Layer.succeed(Signals, Signals.of({ publish: () => Effect.void, received: Stream.never })),
     Layer.succeed(Identity, Identity.of({ verify })),
     Layer.succeed(GraphqlExecutor, GraphqlExecutor.of({ execute: () => Effect.succeed({}) }))
   )

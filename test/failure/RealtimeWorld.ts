@@ -5,6 +5,7 @@ import { createServer } from "node:http"
 import { Broker } from "@holdfast/broker/Broker"
 import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
+import { Signals } from "@holdfast/broker/Signals"
 import { makeTopology } from "@holdfast/broker/Topology"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { GraphqlExecutor } from "@holdfast/contracts/wire/GraphqlExecutor"
@@ -21,7 +22,7 @@ import { envelopeOf, streamOf } from "@holdfast/testkit/Envelopes"
 import { commitPositioned } from "@holdfast/testkit/EventRows"
 import { type FaultProxy, faultProxy, targetOf } from "@holdfast/testkit/Faults"
 import { rabbitmqUrl } from "@holdfast/testkit/TestServers"
-import { Array, Context, DateTime, Duration, Effect, Layer, Redacted } from "effect"
+import { Array, Context, DateTime, Duration, Effect, Layer, Redacted, Stream } from "effect"
 import { Connection } from "rabbitmq-client"
 
 /** A broker behind a line that a test may break, and a way to publish that does not use that line. */
@@ -92,6 +93,8 @@ const doubles = Layer.mergeAll(
         Effect.succeed({ principal: events(1, 1)[0].principal, expiresAtSeconds: Number.MAX_SAFE_INTEGER / 1000 })
     })
   ),
+  // Presence has tests of its own.
+  Layer.succeed(Signals, Signals.of({ publish: () => Effect.void, received: Stream.never })),
   Layer.succeed(GraphqlExecutor, GraphqlExecutor.of({ execute: () => Effect.succeed({ data: {} }) }))
 )
 

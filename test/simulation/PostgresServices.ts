@@ -271,7 +271,8 @@ export const readProjection = (read: Guarded, model: PostgresRead): ReadProjecti
       files: files.flatMap((id) => model.files.get(id) ?? [])
     })),
   save: (changes, change) => read.call(() => model.save(changes, change)),
-  progress: read.call(() => model.progress)
+  progress: read.call(() => model.progress),
+  sweepNotifications: () => Effect.succeed(0)
 })
 
 export const volumeHours = (read: Guarded, model: PostgresRead): VolumeHours["Service"] => ({
@@ -291,6 +292,7 @@ export const readTables = (read: Guarded, model: PostgresRead): ReadTables["Serv
     files: (ids) => answer(() => ids.flatMap((id) => model.files.get(id) ?? [])),
     ticketsShowingFile: (fileId, requesterId) => answer(() => model.ticketsShowingFile(fileId, requesterId)),
     search: (request) => answer(() => model.search(request)),
-    volume: (fromMs, hours) => answer(() => model.volume(fromMs, hours))
+    volume: (fromMs, hours) => answer(() => model.volume(fromMs, hours)),
+    notifications: () => answer(() => ({ notifications: [], hasNextPage: false, unreadCount: 0 }))
   }
 }

@@ -5,12 +5,16 @@ import { join } from "node:path"
 import type { Broker } from "@holdfast/broker/Broker"
 import * as BrokerEmbedded from "@holdfast/broker/BrokerEmbedded"
 import * as BrokerRabbitMq from "@holdfast/broker/BrokerRabbitMq"
+import type { Signals } from "@holdfast/broker/Signals"
+import * as SignalsEmbedded from "@holdfast/broker/SignalsEmbedded"
+import * as SignalsRabbitMq from "@holdfast/broker/SignalsRabbitMq"
 import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
 import * as CacheRedis from "@holdfast/cache/CacheRedis"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
 import { ConsumerCursors } from "@holdfast/database/ConsumerCursors"
 import { type Callers, Database, ReadDatabase } from "@holdfast/database/Database"
 import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
+import * as NoticesPostgres from "@holdfast/database/NoticesPostgres"
 import * as IdentityJwks from "@holdfast/identity/IdentityJwks"
 import type { Health } from "@holdfast/resilience/Health"
 import * as ScannerClamAv from "@holdfast/scanner/ScannerClamAv"
@@ -45,6 +49,8 @@ export const makeAdapters = (options: AdapterOptions) => {
     broker: broker(options, log, BrokerRabbitMq.layer),
     /** To publish and to consume: with the log, from which it makes good what RabbitMQ loses. */
     workerBroker: broker(options, log, (rabbitMq) => Layer.provide(BrokerRabbitMq.layerOnLog(rabbitMq), log)),
+    /** Among gateways, of what is not worth keeping. */
+    signals: signals(options, core),
     cache,
     scanner,
     identity,
@@ -84,6 +90,18 @@ const broker = <E>({ process }: AdapterOptions, log: Log<E>, onRabbitMq: OnRabbi
       Option.match(settings.rabbitmqUrl, {
         onNone: () => Layer.provide(BrokerEmbedded.layer, log),
         onSome: (url) => onRabbitMq({ url, applicationName: `holdfast ${process}` })
+      })
+  )
+
+const signals = <E>(
+  { process }: AdapterOptions,
+  core: Layer.Layer<Layer.Success<ReturnType<typeof database>>, E, Settings | Health>
+) =>
+  chosen(
+    (settings): Layer.Layer<Signals, E, Settings | Health> =>
+      Option.match(settings.rabbitmqUrl, {
+        onNone: () => SignalsEmbedded.layer.pipe(Layer.provide(NoticesPostgres.layer), Layer.provide(core)),
+        onSome: (url) => SignalsRabbitMq.layer({ url, applicationName: `holdfast ${process} signals` })
       })
   )
 

@@ -49,7 +49,7 @@ export const layer = Layer.unwrap(
     })
     return Layer.effectDiscard(Effect.map(Gateway.Gateway, door.serve)).pipe(
       Layer.provide(Gateway.layer({ allowedOrigins })),
-      Layer.provide([queries, adapters.broker, adapters.identity]),
+      Layer.provide([queries, adapters.broker, adapters.signals, adapters.identity]),
       Layer.provideMerge(http)
     )
   })

@@ -5,6 +5,7 @@ import { type CommandOptions, type CommandOutcome, type Commands, makeCommands }
 import { type ClientOptions, makeDesk } from "./Desk.ts"
 import { makeFeeds } from "./Feeds.ts"
 import { makeLine } from "./Line.ts"
+import { makePresence } from "./Presence.ts"
 import { type Ask, makeQueries, makeQuery } from "./Queries.ts"
 import type { Timing } from "./Timing.ts"
 import { startUpload, type Upload, type UploadMemory, type UploadOptions, type UploadSource } from "./Uploads.ts"
@@ -21,6 +22,8 @@ export interface Client {
   /** Any document of the desk's schema, decoded by yours. */
   readonly query: Ask
   readonly feeds: ReturnType<typeof makeFeeds>
+  /** Who is on a ticket, and saying that you write. */
+  readonly presence: ReturnType<typeof makePresence>
   /** Begins at once; `memory` lets it go on where another process left it. */
   readonly upload: (source: UploadSource, options: UploadOptions, memory?: UploadMemory) => Upload
   readonly timing: Timing
@@ -40,6 +43,7 @@ export const createClient = (options: ClientOptions): Client => {
     queries,
     query,
     feeds: makeFeeds(desk, line, queries),
+    presence: makePresence(desk, line),
     upload: (source, uploading, memory) => startUpload(desk, source, uploading, memory),
     timing: desk.timing,
     close: line.close

@@ -24,6 +24,7 @@ import {
   type WriteUnavailable
 } from "@holdfast/contracts/CommandErrors"
 import type { CommandName, DeskCommandDefinition } from "@holdfast/contracts/Commands"
+import { ReadNotifications } from "@holdfast/contracts/notification/Commands"
 import {
   AddNote,
   AssignTicket,
@@ -115,7 +116,8 @@ export const makeCommands = (desk: Desk) =>
     RetryFile: senderOf(desk, RetryFile),
     RescanFile: senderOf(desk, RescanFile),
     RecordFileRescan: senderOf(desk, RecordFileRescan),
-    WithdrawFile: senderOf(desk, WithdrawFile)
+    WithdrawFile: senderOf(desk, WithdrawFile),
+    ReadNotifications: senderOf(desk, ReadNotifications)
   }) satisfies Commands & Record<CommandName, SendCommand<unknown, unknown>>
 
 type Tagged = { readonly _tag: string }

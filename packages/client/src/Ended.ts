@@ -17,6 +17,8 @@ export interface Subscriber {
   readonly query: string
   readonly variables: Record<string, unknown> & { after?: number | null }
   readonly next: (position: number, data: unknown) => void
+  /** It is no feed of events: `next` is given 0 for a position. */
+  readonly hasNoPositions?: true
   /** The feed's state, and where it is when this subscription has everything up to there. */
   readonly feed: (state: FeedState, position: number | null) => void
   /** Once; nothing follows. */

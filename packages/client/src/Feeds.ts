@@ -2,6 +2,7 @@
 // desk no longer holds what was missed, a snapshot comes instead and says so. A reader who is slow is waited for: past a bound the
 // subscription is let go, and resumed where it was once the reader has caught up.
 import { FileId, TicketId } from "@holdfast/contracts/Ids"
+import { NotificationKind } from "@holdfast/contracts/notification/Kinds"
 import { Audience, TicketStatus } from "@holdfast/contracts/ticket/Status"
 import type { TicketListName } from "@holdfast/contracts/ticket/Views"
 import { Result, Schema } from "effect"
@@ -82,6 +83,19 @@ export const FileChange = Schema.Struct({
 })
 export type FileChange = typeof FileChange.Type
 
+export const Notification = Schema.Struct({
+  eventId: Schema.String,
+  /** `read`: you have read some, on this device or another. */
+  kind: Schema.Literals([...NotificationKind.literals, "read"]),
+  occurredAt: Schema.DateFromString,
+  actor: Actor,
+  ticketId: Schema.NullOr(TicketId),
+  fileId: Schema.NullOr(FileId),
+  upTo: Schema.NullOr(Schema.Natural),
+  eventIds: Schema.NullOr(Schema.Array(Schema.String))
+})
+export type Notification = typeof Notification.Type
+
 const ticketFields = `eventId type occurredAt actor { id name } ticketId streamVersion change status previousStatus assigneeId requesterId
   number subject priority audience messageId body fileId fileName`
 const fileFields = `eventId type occurredAt fileId streamVersion change state stage name sizeBytes mediaType ticketId reason detail`
@@ -89,7 +103,9 @@ const fileFields = `eventId type occurredAt fileId streamVersion change state st
 export const subscriptions = {
   ticket: `subscription($id: ID!, $after: Position) { ticketChanged(id: $id, after: $after) { ${ticketFields} } }`,
   ticketList: `subscription($list: TicketListName!, $after: Position) { ticketListChanged(list: $list, after: $after) { ${ticketFields} } }`,
-  file: `subscription($id: ID!, $after: Position) { fileProgress(id: $id, after: $after) { ${fileFields} } }`
+  file: `subscription($id: ID!, $after: Position) { fileProgress(id: $id, after: $after) { ${fileFields} } }`,
+  notifications: `subscription($after: Position) { myNotifications(after: $after) {
+    eventId kind occurredAt actor { id name } ticketId fileId upTo eventIds } }`
 } as const
 
 export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof makeQueries>) => ({
@@ -116,6 +132,14 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       variables: { id },
       read: readWith(Schema.Struct({ fileProgress: FileChange }), ({ fileProgress }) => fileProgress),
       snapshot: (signal) => queries.file(id, { signal })
+    }),
+  /** What you are told of; its snapshots are the newest of it, with how many are unread. */
+  notifications: (options?: FeedOptions) =>
+    feed(desk, line, options, {
+      query: subscriptions.notifications,
+      variables: {},
+      read: readWith(Schema.Struct({ myNotifications: Notification }), ({ myNotifications }) => myNotifications),
+      snapshot: (signal) => queries.notifications({ signal, first: listSnapshot })
     })
 })
 

@@ -208,7 +208,8 @@ class Session {
     { data, errors, extensions }: { data?: unknown; errors?: unknown; extensions?: unknown }
   ): void {
     const told = decodeNext(extensions)
-    if (errors === undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
+    if (subscriber.hasNoPositions === true) subscriber.next(0, data)
+    else if (errors === undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
     else this.end({ type: "fatal", code: "NOT_UNDERSTOOD", message: "an event is not what the protocol says" })
   }
 

@@ -424,6 +424,7 @@ const keptCommands = (commands: Commands, keep: Keep): KeptCommands => {
     RetryFile: keeper("RetryFile", commands.RetryFile),
     RescanFile: keeper("RescanFile", commands.RescanFile),
     RecordFileRescan: keeper("RecordFileRescan", commands.RecordFileRescan),
-    WithdrawFile: keeper("WithdrawFile", commands.WithdrawFile)
+    WithdrawFile: keeper("WithdrawFile", commands.WithdrawFile),
+    ReadNotifications: keeper("ReadNotifications", commands.ReadNotifications)
   }
 }

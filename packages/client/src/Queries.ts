@@ -1,7 +1,8 @@
 // The queries: one GraphQL request that is repeated while the desk cannot answer, decoded by a schema, with its freshness. Reading changes
 // nothing, so it is repeated after everything that passes; an error of the caller is told at once.
 import { FileState, TimelineStage } from "@holdfast/contracts/attachment/Stages"
-import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
+import { EventId, FileId, Position, TicketId } from "@holdfast/contracts/Ids"
+import { NotificationKind } from "@holdfast/contracts/notification/Kinds"
 import { Role } from "@holdfast/contracts/Principal"
 import { Audience, TicketPriority, TicketStatus } from "@holdfast/contracts/ticket/Status"
 import type { TicketListName } from "@holdfast/contracts/ticket/Views"
@@ -291,6 +292,12 @@ export const documents = {
   }`,
   volume: `query($fromHour: DateTime!, $hours: Int) {
     ticketVolume(fromHour: $fromHour, hours: $hours) { hour opened solved replies }
+  }`,
+  notifications: `query($first: Int, $after: String, $unreadOnly: Boolean!) {
+    notifications(first: $first, after: $after, unreadOnly: $unreadOnly) {
+      nodes { eventId position kind actor ${person} occurredAt readAt ticketId fileId ticket { number subject } }
+      pageInfo { hasNextPage endCursor } unreadCount
+    }
   }`
 } as const
 
@@ -312,13 +319,33 @@ const VolumeHour = Schema.Struct({
   replies: Schema.Int
 })
 
+const KeptNotification = Schema.Struct({
+  eventId: EventId,
+  position: Position,
+  kind: NotificationKind,
+  actor: Person,
+  occurredAt: Schema.DateFromString,
+  /** Null: not yet. */
+  readAt: Schema.NullOr(Schema.DateFromString),
+  ticketId: Schema.NullOr(TicketId),
+  fileId: Schema.NullOr(FileId),
+  ticket: Schema.NullOr(Schema.Struct({ number: Schema.Int, subject: Schema.String }))
+})
+const NotificationPage = Schema.Struct({
+  nodes: Schema.Array(KeptNotification),
+  pageInfo: PageInfo,
+  /** Of all, on whichever page. */
+  unreadCount: Schema.Int
+})
+
 const answers = {
   me: Schema.Struct({ me: Me }),
   ticket: Schema.Struct({ ticket: Schema.NullOr(Ticket) }),
   tickets: Schema.Struct({ tickets: pageOf(TicketSummary) }),
   file: Schema.Struct({ file: Schema.NullOr(DeskFile) }),
   search: Schema.Struct({ search: pageOf(SearchHit) }),
-  volume: Schema.Struct({ ticketVolume: Schema.NullOr(Schema.Array(VolumeHour)) })
+  volume: Schema.Struct({ ticketVolume: Schema.NullOr(Schema.Array(VolumeHour)) }),
+  notifications: Schema.Struct({ notifications: Schema.NullOr(NotificationPage) })
 }
 
 /** The default of the query API counts for what is left out. */
@@ -349,6 +376,17 @@ export const makeQueries = (ask: Ask) => ({
     map(
       await ask(documents.volume, { fromHour: fromHour.toISOString(), hours }, answers.volume, options),
       (data) => data.ticketVolume
+    ),
+  /** Newest first. Not told while the read database is away; the feed is. */
+  notifications: async ({
+    after,
+    first = pageDefault,
+    unreadOnly = false,
+    ...options
+  }: PageOptions & { readonly unreadOnly?: boolean } = {}) =>
+    map(
+      await ask(documents.notifications, { first, after, unreadOnly }, answers.notifications, options),
+      (data) => data.notifications
     )
 })
 

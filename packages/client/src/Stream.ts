@@ -92,7 +92,8 @@ const take = (
   if (data === undefined && Result.isSuccess(report)) {
     const { position = null, state } = report.success.feed
     subscriber.feed(state, position)
-  } else if (data !== undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
+  } else if (data !== undefined && subscriber.hasNoPositions === true) subscriber.next(0, data)
+  else if (data !== undefined && Result.isSuccess(told)) subscriber.next(told.success.feed.position, data)
   else return { type: "fatal", code: "NOT_UNDERSTOOD", message: "an event is not what the protocol says" }
   return null
 }

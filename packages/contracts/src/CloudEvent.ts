@@ -11,6 +11,7 @@
 //
 // Encoding never fails; decoding checks everything and fails typed. Golden files in test/golden pin the encoding of every event.
 import { DateTime, Result, Schema } from "effect"
+import { StreamType } from "./Command.ts"
 import type { Envelope, TicketFacts } from "./Envelope.ts"
 import { Traceparent } from "./Envelope.ts"
 import { type EventUnreadable, eventData, eventVersions } from "./EventVersions.ts"
@@ -22,7 +23,7 @@ const CloudEvent = Schema.Struct({
   specversion: Schema.Literal("1.0"),
   id: EventId,
   source: Schema.Literal("/holdfast"),
-  type: Schema.TemplateLiteral(["holdfast.", Schema.Literals(["ticket", "file"]), ".", Schema.String]),
+  type: Schema.TemplateLiteral(["holdfast.", StreamType, ".", Schema.String]),
   subject: StreamId,
   time: Schema.DateTimeUtcFromString,
   datacontenttype: Schema.Literal("application/json"),
@@ -105,11 +106,13 @@ const toCloudEvent = ({ event, principal, visibility, ...envelope }: Envelope): 
   data: eventData(event)
 })
 
+const isStreamType = Schema.is(StreamType)
+
 const toEnvelope = (encoded: CloudEvent): Result.Result<Envelope, EventUnreadable> => {
   const [, streamType, type] = encoded.type.split(".")
   return Result.map(eventVersions.decode(type ?? "", encoded.schemaversion, encoded.data), (event) => ({
     eventId: encoded.id,
-    streamType: streamType === "file" ? "file" : "ticket",
+    streamType: isStreamType(streamType) ? streamType : "ticket",
     streamId: encoded.subject,
     streamVersion: encoded.streamversion,
     schemaVersion: eventVersions.currentVersion(event._tag),

@@ -25,7 +25,9 @@ export const CommandAccepted = Schema.Struct({
 }).annotate({ identifier: "CommandAccepted" })
 export type CommandAccepted = typeof CommandAccepted.Type
 
-export type StreamType = "ticket" | "file"
+/** An inbox is one person's: what they have read of what they were told. */
+export const StreamType = Schema.Literals(["ticket", "file", "inbox"])
+export type StreamType = typeof StreamType.Type
 
 export interface CommandDefinition<
   Name extends string,
@@ -35,8 +37,11 @@ export interface CommandDefinition<
   readonly name: Name
   readonly summary: string
   readonly streamType: StreamType
-  /** Where the aggregate's id stands in the payload; `commandId` means that this command creates it under its own id. */
-  readonly streamIdField: (keyof Fields & string) | "commandId"
+  /**
+   * Where the aggregate's id stands in the payload; `commandId` means that this command creates it under its own id, `principalId` that each
+   * person has one, under an id made from theirs.
+   */
+  readonly streamIdField: (keyof Fields & string) | "commandId" | "principalId"
   /** What the client sends. */
   readonly payload: Schema.Struct<Fields>
   /** The payload with its name, as the domain decides on it. */

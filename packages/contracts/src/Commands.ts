@@ -1,9 +1,10 @@
 // Every command of the desk, in one list. The protocols, OpenAPI, the .proto and their tests are made from it.
 import { Schema } from "effect"
 import { fileCommands } from "./attachment/Commands.ts"
+import { inboxCommands } from "./notification/Commands.ts"
 import { ticketCommands } from "./ticket/Commands.ts"
 
-export const commands = [...ticketCommands, ...fileCommands] as const
+export const commands = [...ticketCommands, ...fileCommands, ...inboxCommands] as const
 
 export type DeskCommandDefinition = (typeof commands)[number]
 export type CommandName = DeskCommandDefinition["name"]

@@ -2,6 +2,7 @@
 // facts are as they were right after the event, so no reader ever looks anything up to filter. On the wire it is a CloudEvent
 // (see CloudEvent.ts).
 import { Schema } from "effect"
+import { StreamType } from "./Command.ts"
 import { DeskEvent } from "./DeskEvent.ts"
 import { CommandId, CorrelationId, EventId, Position, PrincipalId, StreamId, StreamVersion } from "./Ids.ts"
 import { Principal } from "./Principal.ts"
@@ -17,7 +18,7 @@ export type TicketFacts = typeof TicketFacts.Type
 
 export const Visibility = Schema.Struct({
   audience: Audience,
-  /** The customer who may see public events of this stream: a ticket's requester, a file's owner. */
+  /** The customer who may see public events of this stream: a ticket's requester, a file's owner, an inbox's person. */
   requesterId: PrincipalId,
   /** Ticket events: before (null when it did not exist) and after. */
   before: Schema.NullOr(TicketFacts),
@@ -32,7 +33,7 @@ export const Traceparent = Schema.String.check(
 
 export const Envelope = Schema.Struct({
   eventId: EventId,
-  streamType: Schema.Literals(["ticket", "file"]),
+  streamType: StreamType,
   streamId: StreamId,
   streamVersion: StreamVersion,
   schemaVersion: Schema.Int,

@@ -4,6 +4,7 @@
 import { Result, Schema } from "effect"
 import { FileEvent } from "./attachment/Events.ts"
 import type { DeskEvent, DeskEventType } from "./DeskEvent.ts"
+import { InboxEvent } from "./notification/Events.ts"
 import { TicketEvent } from "./ticket/Events.ts"
 
 /** An event as stored or sent, without its tag. */
@@ -26,16 +27,14 @@ export class EventUnreadable extends Schema.TaggedError<EventUnreadable>()("Even
   detail: Schema.String
 }) {}
 
-type Member = (typeof TicketEvent.members)[number] | (typeof FileEvent.members)[number]
+const members = [...TicketEvent.members, ...FileEvent.members, ...InboxEvent.members] as const
+type Member = (typeof members)[number]
 type Decode = (event: unknown) => Result.Result<DeskEvent, Schema.SchemaError>
 
 const decoderOf = (member: Member): Decode => Schema.decodeUnknownResult<Member>(member)
 
 const decoders: ReadonlyMap<string, Decode> = new Map(
-  [...TicketEvent.members, ...FileEvent.members].map((member): [string, Decode] => [
-    member.fields._tag.schema.literal,
-    decoderOf(member)
-  ])
+  members.map((member): [string, Decode] => [member.fields._tag.schema.literal, decoderOf(member)])
 )
 
 export const eventTypes: ReadonlyArray<string> = [...decoders.keys()]

@@ -29,7 +29,7 @@ export type CommandId = typeof CommandId.Type
 export const CorrelationId = Uuid.pipe(Schema.brand("CorrelationId"))
 export type CorrelationId = typeof CorrelationId.Type
 
-/** The aggregate that an event belongs to: a ticket id or a file id. */
+/** The aggregate that an event belongs to: a ticket id, a file id, or what is made of a principal id. */
 export const StreamId = Uuid.pipe(Schema.brand("StreamId"))
 export type StreamId = typeof StreamId.Type
 

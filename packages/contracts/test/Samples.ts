@@ -29,6 +29,7 @@ import {
   StreamVersion,
   TicketId
 } from "../src/Ids.ts"
+import { NotificationsRead } from "../src/notification/Events.ts"
 import type { Principal } from "../src/Principal.ts"
 import {
   AttachmentWithdrawn,
@@ -109,7 +110,12 @@ const events: Samples = {
   FileRescanRequested: FileRescanRequested.make({ fileId }),
   FileRescanned: FileRescanned.make({ fileId, tool, inspector: sharp, durationMs: 38 }),
   FileRescanFailed: FileRescanFailed.make({ fileId, detail: "the content is damaged", tool, durationMs: 2 }),
-  FileWithdrawn: FileWithdrawn.make({ fileId, reason: "malware", detail: "Eicar-Signature", tool, durationMs: 40 })
+  FileWithdrawn: FileWithdrawn.make({ fileId, reason: "malware", detail: "Eicar-Signature", tool, durationMs: 40 }),
+  NotificationsRead: NotificationsRead.make({
+    principalId: carol,
+    upTo: Position.make(4_711),
+    eventIds: [EventId.make(uuid(14))]
+  })
 }
 
 const agent: Principal = { id: ada, role: "agent", name: "Ada", email: "ada@example.com" }
@@ -132,6 +138,7 @@ const internal: ReadonlySet<string> = new Set([
 ])
 
 const envelopeOf = (event: DeskEvent): Envelope => {
+  if (event._tag === "NotificationsRead") return inboxEnvelopeOf(event)
   const isFile = "fileId" in event && event._tag !== "FileAttached" && event._tag !== "AttachmentWithdrawn"
   return {
     eventId: EventId.make(uuid(10)),
@@ -152,5 +159,15 @@ const envelopeOf = (event: DeskEvent): Envelope => {
     event
   }
 }
+
+/** Somebody's own. */
+const inboxEnvelopeOf = (event: NotificationsRead): Envelope => ({
+  ...envelopeOf(events.TicketReplied),
+  streamType: "inbox",
+  streamId: StreamId.make(uuid(4)),
+  principal: { id: carol, role: "customer" },
+  visibility: { audience: "public", requesterId: carol, before: null, after: null },
+  event
+})
 
 export const samples: ReadonlyArray<Envelope> = Object.values(events).map(envelopeOf)

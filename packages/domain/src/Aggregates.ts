@@ -9,11 +9,12 @@ import type { TicketEvent } from "@holdfast/contracts/ticket/Events"
 import { Result, Schema } from "effect"
 import { Attachment, AttachmentDecider } from "./attachment/Attachment.ts"
 import { type DecisionContext, evolveAll } from "./Decider.ts"
+import { Inbox, InboxDecider } from "./notification/Inbox.ts"
 import { Ticket, TicketDecider } from "./ticket/Ticket.ts"
 
 /** The stored state of any aggregate. */
-export const AggregateState = Schema.Union([Ticket, Attachment])
-export type AggregateState = Ticket | Attachment
+export const AggregateState = Schema.Union([Ticket, Attachment, Inbox])
+export type AggregateState = Ticket | Attachment | Inbox
 
 export interface Decision {
   readonly events: ReadonlyArray<DeskEvent>
@@ -22,6 +23,7 @@ export interface Decision {
 }
 
 const isTicket = (state: AggregateState | null): state is Ticket => state !== null && "ticketId" in state
+const isInbox = (state: AggregateState | null): state is Inbox => state !== null && "readerId" in state
 const isAttachment = (state: AggregateState | null): state is Attachment => state !== null && "ownerId" in state
 
 /** Decides a command on the stored state. A state of the other kind means that two aggregates share an id: it counts as absent, and the store then refuses the append. */
@@ -38,6 +40,8 @@ export const decideCommand = (
     case "RecordFileRescan":
     case "WithdrawFile":
       return decideFile(isAttachment(state) ? state : null, command, context)
+    case "ReadNotifications":
+      return decideInbox(isInbox(state) ? state : null, command, context)
     default:
       return decideTicket(isTicket(state) ? state : null, command, context)
   }
@@ -78,6 +82,23 @@ const audienceOfTicketEvent = (event: TicketEvent): Visibility["audience"] => {
 
 const factsOf = (state: Ticket | null): TicketFacts | null =>
   state === null ? null : { status: state.status, assigneeId: state.assigneeId, requesterId: state.requester.id }
+
+/** What somebody has read is theirs alone. */
+const decideInbox = (
+  before: Inbox | null,
+  command: Parameters<typeof InboxDecider.decide>[1],
+  context: DecisionContext
+): Result.Result<Decision, DeskRefusal> =>
+  Result.map(InboxDecider.decide(before, command, context), (events) => ({
+    events,
+    visibilities: events.map(({ principalId }) => ({
+      audience: "public",
+      requesterId: principalId,
+      before: null,
+      after: null
+    })),
+    state: evolveAll(InboxDecider, before, events)
+  }))
 
 const decideFile = (
   before: Attachment | null,

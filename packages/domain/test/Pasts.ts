@@ -2,7 +2,7 @@
 import type { RescanOutcome, StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import type { DeskCommand } from "@holdfast/contracts/Commands"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import { FileId, PrincipalId, Sha256, TicketId } from "@holdfast/contracts/Ids"
+import { FileId, Position, PrincipalId, Sha256, TicketId } from "@holdfast/contracts/Ids"
 import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import { Audience, TicketStatus } from "@holdfast/contracts/ticket/Status"
 import { History, pipeline, principal, uuid } from "@holdfast/testkit/History"
@@ -22,8 +22,8 @@ const Small = Schema.Literals([0, 1, 2])
 
 const Step = Schema.TaggedUnion({
   Open: { who: Who },
-  Reply: { who: Who, ticket: Small },
-  Note: { who: Who, ticket: Small },
+  Reply: { who: Who, ticket: Small, mentions: Schema.NullOr(Who) },
+  Note: { who: Who, ticket: Small, mentions: Who },
   Assign: { who: Who, ticket: Small, to: Who },
   Claim: { who: Who, ticket: Small },
   Status: { who: Who, ticket: Small, status: TicketStatus },
@@ -35,7 +35,8 @@ const Step = Schema.TaggedUnion({
   Rescan: { file: Small },
   Looked: { file: Small, outcome: Schema.Literals(["Clean", "Bad", "Failed"]) },
   Withdraw: { file: Small },
-  Tell: { ticket: Small, file: Small, audience: Audience }
+  Tell: { ticket: Small, file: Small, audience: Audience },
+  Read: { who: Who, upTo: Small }
 })
 type Step = typeof Step.Type
 
@@ -98,6 +99,8 @@ const toCommand = (step: Step, ticketAt: (index: number) => TicketId, past: Read
       const about = { fileId: fileOf(step.file), name: `${step.audience}.png`, audience: step.audience, ...found }
       return { by: pipeline, command: { _tag: "WithdrawAttachment", ticketId: ticketAt(step.ticket), ...about } }
     }
+    case "Read":
+      return { by: byName(step.who), command: { _tag: "ReadNotifications", upTo: Position.make(step.upTo) } }
     default:
       return { by: byName(step.who), command: onTicket(step, ticketAt(step.ticket)) }
   }
@@ -116,15 +119,15 @@ const recordStage = (
 
 type OnTicket = Exclude<
   Step,
-  { readonly _tag: "Open" | "Register" | "Stage" | "Retry" | "Rescan" | "Looked" | "Withdraw" | "Tell" }
+  { readonly _tag: "Open" | "Register" | "Stage" | "Retry" | "Rescan" | "Looked" | "Withdraw" | "Tell" | "Read" }
 >
 
 const onTicket = (step: OnTicket, ticketId: TicketId): DeskCommand => {
   switch (step._tag) {
     case "Reply":
-      return { _tag: "ReplyToTicket", ticketId, body: "public words" }
+      return { _tag: "ReplyToTicket", ticketId, body: "public words", ...naming(step.mentions) }
     case "Note":
-      return { _tag: "AddNote", ticketId, body: "internal words" }
+      return { _tag: "AddNote", ticketId, body: "internal words", ...naming(step.mentions) }
     case "Assign":
       return { _tag: "AssignTicket", ticketId, assigneeId: PrincipalId.make(step.to) }
     case "Claim":
@@ -138,6 +141,8 @@ const onTicket = (step: OnTicket, ticketId: TicketId): DeskCommand => {
     }
   }
 }
+
+const naming = (who: string | null) => (who === null ? {} : { mentions: [PrincipalId.make(who)] })
 
 // So that the steps after them find something.
 const beginning: ReadonlyArray<Step> = [

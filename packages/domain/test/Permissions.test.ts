@@ -87,7 +87,7 @@ describe("who may", () => {
 
   it("take notes, assign, claim, change a status, or speak for the pipeline: never a customer", () => {
     const allowed = commands.map(({ name }) => name).filter((name) => mayIssue(carol, name))
-    expect(allowed).toEqual(["OpenTicket", "ReplyToTicket", "AttachFile"])
+    expect(allowed).toEqual(["OpenTicket", "ReplyToTicket", "AttachFile", "ReadNotifications"])
   })
 
   it("read a stream: staff, and its own customer", () => {

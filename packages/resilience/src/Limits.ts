@@ -698,6 +698,55 @@ export const Realtime = {
   streamEndDeadline: Duration.seconds(30)
 } as const
 
+/** Who is on a ticket and who writes. Nothing of it lasts: each bound may lose somebody from a list, never an event. */
+export const Presence = {
+  /** Somebody who views is said again so often, and forgotten after missing twice. */
+  announceInterval: Duration.seconds(10),
+  viewingLasts: Duration.seconds(30),
+  /** A pause of thought between two words is shorter. */
+  writingLasts: Duration.seconds(6),
+  /** Changes of a ticket are told together so often: quicker than somebody notices, and a thousand who come at once are few messages. */
+  flushInterval: Duration.millis(200),
+  /** How often it is looked who is to be said again and who is forgotten. */
+  roundInterval: Duration.seconds(1),
+  /** Tickets on which somebody is, over all gateways, and people on tickets at one gateway: some 300 bytes each. */
+  ticketsMax: 20_000,
+  /** People remembered of one ticket, at all gateways; more are not shown. */
+  peoplePerTicketMax: 200,
+  /** People in one list. */
+  peopleShownMax: 50,
+  /** Mean and burst of `typing` on one connection: a client says it every few seconds and when it ends. */
+  typingPerSecondMax: 2,
+  typingBurstMax: 10,
+  /** Text of one signal among the gateways; PostgreSQL's NOTIFY takes less than 8000 bytes. */
+  signalBytesMax: ByteSize.bytes(7_500),
+  /** People that one gateway tells the others of in one flush, some 40 to a signal; what is more waits for the next. */
+  sightingsPerFlushMax: 500,
+  /** Signals that wait for the broker, or to be taken from it; the oldest are dropped. */
+  signalsWaitingMax: 1_000,
+  /** A signal that the broker did not take by then is dropped. */
+  publishDeadline: Duration.seconds(1),
+  /** The broker keeps none longer: it would tell of who is gone. */
+  signalAgeMax: Duration.seconds(6),
+  /** To listen again after the line to the broker was lost. */
+  listenRetryDelay: Duration.seconds(1),
+  /** Whose ticket it is, when a customer asks. */
+  ownerDeadline: Duration.seconds(3)
+} as const
+
+/** What people are told of by name. */
+export const Notifications = {
+  /** The newest of one person; who has more unread reads the tickets. */
+  keptMax: 500,
+  keptFor: Duration.days(90),
+  /** People whom one message names. */
+  mentionsMax: 50,
+  /** Notifications that one command marks as read; more are read by position. */
+  readEventsMax: 200,
+  /** Old ones removed in one statement. */
+  sweepMax: 1_000
+} as const
+
 /** `holdfast up`. Everything that stopping needs adds up to less than the 20 s that a person waits after Ctrl-C. */
 export const Supervisor = {
   /** A process that has not answered by then is started again. */

@@ -17,6 +17,7 @@ import {
 } from "@holdfast/contracts/Ids"
 import type { Principal, Role } from "@holdfast/contracts/Principal"
 import { type AggregateState, decideCommand } from "@holdfast/domain/Aggregates"
+import { inboxIdOf } from "@holdfast/domain/DerivedId"
 import { DateTime, Result } from "effect"
 
 export const principal = (role: Role, id: string, name: string = id): Principal => ({
@@ -51,7 +52,7 @@ export class History {
   /** Appends what the command decides, one second after what came before; a refusal is thrown. */
   issue(by: Principal, command: DeskCommand): ReadonlyArray<Envelope> {
     const commandId = CommandId.make(this.nextId())
-    const id = streamOf(command) ?? commandId
+    const id = streamOf(by, command) ?? commandId
     const before = this.#streams.get(id) ?? { state: null, version: 0 }
     const context = { principal: by, commandId, number: this.#number + 1 }
     const decision = Result.getOrThrow(decideCommand(before.state, command, context))
@@ -132,7 +133,7 @@ export class History {
 
 export const pipeline = principal("service", "file-pipeline")
 
-const streamOf = (command: DeskCommand): string | null => {
+const streamOf = (by: Principal, command: DeskCommand): string | null => {
   switch (command._tag) {
     case "OpenTicket":
       return null
@@ -143,6 +144,8 @@ const streamOf = (command: DeskCommand): string | null => {
     case "RecordFileRescan":
     case "WithdrawFile":
       return command.fileId
+    case "ReadNotifications":
+      return inboxIdOf(by.id)
     default:
       return command.ticketId
   }
@@ -156,7 +159,7 @@ export const fullHistory = (): History => {
   const ticketId = history.open(carl, "The printer is on fire", "It burns.")
   history.issue(ada, { _tag: "ClaimTicket", ticketId })
   history.issue(ada, { _tag: "ReplyToTicket", ticketId, body: "Have you tried water?" })
-  history.issue(ada, { _tag: "AddNote", ticketId, body: "A secret: he is a VIP." })
+  history.issue(ada, { _tag: "AddNote", ticketId, body: "A secret: he is a VIP.", mentions: [PrincipalId.make("bob")] })
   history.issue(ada, { _tag: "AssignTicket", ticketId, assigneeId: PrincipalId.make("bob") })
   const photo = history.upload(carl, "fire.png", ticketId)
   history.issue(carl, { _tag: "AttachFile", ticketId, fileId: photo, name: "fire.png" })
@@ -184,6 +187,7 @@ export const fullHistory = (): History => {
   history.issue(ada, { _tag: "ChangeTicketStatus", ticketId, status: "solved" })
   history.issue(carl, { _tag: "ReplyToTicket", ticketId, body: "It still burns." })
   const dora = principal("customer", "dora", "Dora")
+  history.issue(carl, { _tag: "ReadNotifications", upTo: Position.make(history.envelopes.length) })
   withdraw(history, dora, history.open(dora, "No network", "The network is down."))
   return history
 }

@@ -121,11 +121,11 @@ const makeWakeups = Effect.fnUntraced(function* (config: PgClient.PgClientConfig
 })
 
 /** A connection outside the pool, closed with the scope. It never connects again by itself, so it is one session. */
-const dedicatedClient = (config: PgClient.PgClientConfig) =>
+export const dedicatedClient = (config: PgClient.PgClientConfig) =>
   Effect.provide(PgClient.makeClient(config), Reactivity.layer)
 
 /** Closing a session says goodbye to the server, which may be hung: nobody waits for that longer than for a check. */
-const releasedInTime = Effect.fnUntraced(function* <A, E, R>(acquire: Effect.Effect<A, E, R>) {
+export const releasedInTime = Effect.fnUntraced(function* <A, E, R>(acquire: Effect.Effect<A, E, R>) {
   const scope = yield* Effect.acquireRelease(Scope.make(), (own) =>
     Effect.ignore(deadline(Leader.checkDeadline)(Scope.close(own, Exit.void)))
   )

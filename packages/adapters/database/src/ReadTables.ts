@@ -3,8 +3,10 @@
 // newer one, so that a redelivery or a second writer changes nothing. Views cross this port in their encoded form, which is what is
 // stored and what is served.
 import type { FileView } from "@holdfast/contracts/attachment/Views"
-import type { FileId, MessageId, PrincipalId, TicketId } from "@holdfast/contracts/Ids"
+import type { EventId, FileId, MessageId, PrincipalId, TicketId } from "@holdfast/contracts/Ids"
+import type { NotificationKind } from "@holdfast/contracts/notification/Kinds"
 import type { PersonRef, Role } from "@holdfast/contracts/Principal"
+import type { Audience } from "@holdfast/contracts/ticket/Status"
 import type { MessageView, TicketListName, TicketView } from "@holdfast/contracts/ticket/Views"
 import type { Advance, Progress, Reached } from "@holdfast/resilience/Progress"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
@@ -90,6 +92,34 @@ export interface VolumeHour {
   readonly replies: number
 }
 
+export interface NotificationRecord {
+  readonly eventId: string
+  readonly position: number
+  readonly kind: NotificationKind
+  readonly actor: PersonJson
+  readonly ticketId: string | null
+  readonly fileId: string | null
+  readonly occurredAtMs: number
+  /** Null: not yet. */
+  readonly readAtMs: number | null
+}
+
+export interface NotificationPageRequest {
+  readonly reader: Reader
+  readonly first: number
+  /** Those before this position; null: from the newest. */
+  readonly before: number | null
+  readonly unreadOnly: boolean
+}
+
+export interface NotificationPage {
+  /** Newest first. */
+  readonly notifications: ReadonlyArray<NotificationRecord>
+  readonly hasNextPage: boolean
+  /** Of all that the reader has and may read. */
+  readonly unreadCount: number
+}
+
 export class ReadTables extends Context.Service<
   ReadTables,
   {
@@ -111,6 +141,8 @@ export class ReadTables extends Context.Service<
     search(request: SearchRequest): Effect.Effect<Read<ReadonlyArray<SearchHit>>, Unavailable>
     /** Hours in which something happened, ascending. */
     volume(fromMs: number, hours: number): Effect.Effect<Read<ReadonlyArray<VolumeHour>>, Unavailable>
+    /** The reader's own, and of those what they may read. */
+    notifications(request: NotificationPageRequest): Effect.Effect<Read<NotificationPage>, Unavailable>
   }
 >()("@holdfast/database/ReadTables") {}
 
@@ -127,11 +159,37 @@ export interface PersonSeen {
   readonly position: number
 }
 
+export interface NotificationRow {
+  readonly recipientId: PrincipalId
+  readonly kind: NotificationKind
+  /** Whether the recipient may read it is asked when they do: an event does not say what they are. */
+  readonly visibility: { readonly audience: Audience; readonly requesterId: PrincipalId }
+  readonly eventId: EventId
+  readonly position: number
+  readonly actor: PersonRef
+  readonly ticketId: string | null
+  readonly fileId: string | null
+  readonly occurredAtMs: number
+}
+
+/** Somebody has read what they were told. */
+export interface NotificationsSeen {
+  readonly principalId: PrincipalId
+  /** Null: only these events. */
+  readonly upTo: number | null
+  readonly eventIds: ReadonlyArray<EventId>
+  readonly position: number
+  readonly atMs: number
+}
+
 export interface ReadChanges {
   readonly tickets: ReadonlyArray<{ readonly ticket: TicketJson; readonly subjectWords: ReadonlyArray<string> }>
   readonly messages: ReadonlyArray<MessageRow>
   readonly files: ReadonlyArray<FileJson>
   readonly people: ReadonlyArray<PersonSeen>
+  readonly notifications: ReadonlyArray<NotificationRow>
+  /** In the order of the log. They may come before what they are about. */
+  readonly notificationsSeen: ReadonlyArray<NotificationsSeen>
 }
 
 export class ReadProjection extends Context.Service<
@@ -147,7 +205,16 @@ export class ReadProjection extends Context.Service<
     /** The changes and how far they bring the views, in one transaction. */
     save(changes: ReadChanges, change: Advance): Effect.Effect<void, Unavailable>
     readonly progress: Effect.Effect<Progress, Unavailable>
+    /** Removes notifications of events before `beforeMs`; how many it removed, at most `countMax`. */
+    sweepNotifications(beforeMs: number, countMax: number): Effect.Effect<number, Unavailable>
   }
 >()("@holdfast/database/ReadProjection") {}
 
-export const noChanges: ReadChanges = { tickets: [], messages: [], files: [], people: [] }
+export const noChanges: ReadChanges = {
+  tickets: [],
+  messages: [],
+  files: [],
+  people: [],
+  notifications: [],
+  notificationsSeen: []
+}

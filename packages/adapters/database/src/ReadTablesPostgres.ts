@@ -4,11 +4,13 @@ import type { TicketListName } from "@holdfast/contracts/ticket/Views"
 import { DateTime, Effect, Layer } from "effect"
 import { SqlClient, type Statement } from "effect/sql"
 import { ReadDatabase } from "./Database.ts"
+import { pageOfNotifications, selectNotifications } from "./NotificationRows.ts"
 import {
   type Conversation,
   type ConversationRequest,
   type FileJson,
   type MessageJson,
+  type NotificationPageRequest,
   type PersonJson,
   type Read,
   type Reader,
@@ -30,7 +32,8 @@ export const layer = Layer.effect(
       files: (ids) => run(files(ids)),
       ticketsShowingFile: (fileId, requesterId) => run(ticketsShowingFile(fileId, requesterId)),
       search: (request) => run(search(request)),
-      volume: (fromMs, hours) => run(volume(fromMs, hours))
+      volume: (fromMs, hours) => run(volume(fromMs, hours)),
+      notifications: (request) => run(notifications(request))
     })
   )
 )
@@ -232,4 +235,9 @@ const volume = Effect.fnUntraced(function* (fromMs: number, hours: number) {
       hour === null ? [] : [{ hour: DateTime.formatIso(DateTime.fromDateUnsafe(hour)), opened, solved, replies }]
     )
   )
+})
+
+const notifications = Effect.fnUntraced(function* (request: NotificationPageRequest) {
+  const rows = yield* selectNotifications<StateColumns>(stateColumns, request)
+  return readOf(rows, (all) => pageOfNotifications(all, request.first))
 })

@@ -5,6 +5,7 @@ import { type Advance, type Applied, advance, type Progress } from "@holdfast/re
 import { DateTime, Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql"
 import { ReadDatabase } from "./Database.ts"
+import { saveNotifications, sweepNotifications } from "./NotificationRows.ts"
 import { type FileJson, type ReadChanges, ReadProjection, type TicketJson } from "./ReadTables.ts"
 import { transaction } from "./Transaction.ts"
 
@@ -18,7 +19,8 @@ export const layer = Layer.effect(
           run(transaction(save(changes, change)), { deadline: Limits.projectionDeadline }),
           "ReadProjection.save"
         ),
-      progress: run(progress)
+      progress: run(progress),
+      sweepNotifications: (beforeMs, countMax) => run(sweepNotifications(beforeMs, countMax))
     })
   )
 )
@@ -45,6 +47,7 @@ const save = Effect.fnUntraced(function* (changes: ReadChanges, change: Advance)
   yield* Effect.all([saveTickets(changes), saveMessages(changes), saveFiles(changes), savePeople(changes)], {
     discard: true
   })
+  yield* saveNotifications(changes)
   const after = advance({ reached: { position: state.position, asOfMs: state.as_of_ms }, ahead }, change)
   const position = after.reached?.position ?? state.position
   const movedAtMs = position === state.position ? state.moved_at_ms : change.nowMs

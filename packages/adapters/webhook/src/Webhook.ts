@@ -24,7 +24,7 @@ export const WebhookEndpoints = Schema.Array(WebhookEndpoint).check(Schema.isMax
 /** Internal notes and the like go only to an endpoint that names their type. */
 export const wants = (endpoint: WebhookEndpoint, envelope: Envelope): boolean =>
   endpoint.events === undefined
-    ? envelope.visibility.audience === "public"
+    ? envelope.visibility.audience === "public" && envelope.streamType !== "inbox"
     : endpoint.events.includes(envelope.event._tag)
 
 /** The endpoint answered, or may not be called: not what a breaker is for. */

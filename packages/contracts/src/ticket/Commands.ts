@@ -5,6 +5,7 @@ import { defineCommand } from "../Command.ts"
 import { FileId, PrincipalId, TicketId } from "../Ids.ts"
 import { PersonRef } from "../Principal.ts"
 import { Body, FileName, Line, Subject } from "../Text.ts"
+import { Mentions } from "./Mentions.ts"
 import {
   StatusChangeNotAllowed,
   TicketAlreadyClaimed,
@@ -35,10 +36,11 @@ export const OpenTicket = defineCommand({
 
 export const ReplyToTicket = defineCommand({
   name: "ReplyToTicket",
-  summary: "Add a public reply, which the requester can read. A customer's reply reopens a pending or solved ticket.",
+  summary:
+    "Add a public reply, which the requester can read. A customer's reply reopens a pending or solved ticket, and mentions nobody.",
   streamType: "ticket",
   streamIdField: "ticketId",
-  fields: { ticketId: TicketId, body: Body },
+  fields: { ticketId: TicketId, body: Body, mentions: Schema.optionalKey(Mentions) },
   refusals: [TicketNotFound, TicketNotOpen],
   roles: everyone,
   path: "/v1/tickets/:ticketId/replies"
@@ -49,7 +51,7 @@ export const AddNote = defineCommand({
   summary: "Add an internal note, which only staff can read.",
   streamType: "ticket",
   streamIdField: "ticketId",
-  fields: { ticketId: TicketId, body: Body },
+  fields: { ticketId: TicketId, body: Body, mentions: Schema.optionalKey(Mentions) },
   refusals: [TicketNotFound, TicketNotOpen],
   roles: staff,
   path: "/v1/tickets/:ticketId/notes"

@@ -4,6 +4,7 @@ import { RejectionReason } from "../attachment/Stages.ts"
 import { FileId, MessageId, PrincipalId, TicketId } from "../Ids.ts"
 import { PersonRef } from "../Principal.ts"
 import { Body, FileName, Subject } from "../Text.ts"
+import { Mentions } from "./Mentions.ts"
 import { Audience, TicketPriority, TicketStatus } from "./Status.ts"
 
 export const TicketOpened = Schema.TaggedStruct("TicketOpened", {
@@ -18,14 +19,21 @@ export const TicketOpened = Schema.TaggedStruct("TicketOpened", {
 })
 export type TicketOpened = typeof TicketOpened.Type
 
+/** `mentions` is absent where nobody is named, and in events before there were any; the same for a note. */
 export const TicketReplied = Schema.TaggedStruct("TicketReplied", {
   ticketId: TicketId,
   messageId: MessageId,
-  body: Body
+  body: Body,
+  mentions: Schema.optionalKey(Mentions)
 })
 export type TicketReplied = typeof TicketReplied.Type
 
-export const NoteAdded = Schema.TaggedStruct("NoteAdded", { ticketId: TicketId, messageId: MessageId, body: Body })
+export const NoteAdded = Schema.TaggedStruct("NoteAdded", {
+  ticketId: TicketId,
+  messageId: MessageId,
+  body: Body,
+  mentions: Schema.optionalKey(Mentions)
+})
 export type NoteAdded = typeof NoteAdded.Type
 
 /** By an assignment or by a claim. */

@@ -12,6 +12,7 @@ import {
 } from "../attachment/Commands.ts"
 import { CommandAccepted, type CommandDefinition, CommandMeta } from "../Command.ts"
 import { commandErrors, Unauthenticated, WriteUnavailable } from "../CommandErrors.ts"
+import { ReadNotifications } from "../notification/Commands.ts"
 import type { Principal } from "../Principal.ts"
 import {
   AddNote,
@@ -64,5 +65,6 @@ export class CommandRpcs extends RpcGroup.make(
   rpcOf(RescanFile),
   rpcOf(RecordFileRescan),
   rpcOf(WithdrawFile),
-  rpcOf(WithdrawAttachment)
+  rpcOf(WithdrawAttachment),
+  rpcOf(ReadNotifications)
 ).middleware(Authenticated) {}

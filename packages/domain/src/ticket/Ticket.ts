@@ -77,13 +77,11 @@ const change = (state: Ticket, command: OnTicket, context: DecisionContext): Dec
   const { ticketId } = command
   switch (command._tag) {
     case "ReplyToTicket": {
-      const reply = TicketReplied.make({ ticketId, messageId: MessageId.make(context.commandId), body: command.body })
+      const reply = TicketReplied.make({ ticketId, ...message(command, context) })
       return Result.succeed([reply, ...moved(state, statusAfterReply(state, context))])
     }
     case "AddNote":
-      return Result.succeed([
-        NoteAdded.make({ ticketId, messageId: MessageId.make(context.commandId), body: command.body })
-      ])
+      return Result.succeed([NoteAdded.make({ ticketId, ...message(command, context) })])
     case "AssignTicket":
       return Result.succeed(assigned(state, command.assigneeId))
     case "ClaimTicket":
@@ -106,6 +104,16 @@ const change = (state: Ticket, command: OnTicket, context: DecisionContext): Dec
       )
   }
 }
+
+/** Whom a customer names is not told: a customer has no way to know the desk's people, and none to call them. */
+const message = (
+  { body, mentions = [] }: Extract<TicketCommand, { readonly _tag: "AddNote" | "ReplyToTicket" }>,
+  { commandId, principal }: DecisionContext
+) => ({
+  messageId: MessageId.make(commandId),
+  body,
+  ...(mentions.length > 0 && isStaff(principal) ? { mentions } : {})
+})
 
 /** People are told what; staff also why. */
 const withdrawAttachment = (

@@ -5,6 +5,7 @@ import type { CommandError } from "@holdfast/contracts/CommandErrors"
 import { type DeskCommandDefinition, type DeskRefusal, definitionOf } from "@holdfast/contracts/Commands"
 import { StreamId } from "@holdfast/contracts/Ids"
 import type { IssuedCommand } from "@holdfast/contracts/wire/CommandBus"
+import { inboxIdOf } from "@holdfast/domain/DerivedId"
 import { Deferred, type Exit } from "effect"
 import { fingerprintOf } from "./Idempotency.ts"
 
@@ -43,8 +44,12 @@ export class Pending {
   }
 }
 
-const streamIdOf = ({ command, meta }: IssuedCommand, { streamIdField }: DeskCommandDefinition): StreamId => {
+const streamIdOf = (
+  { command, meta, principal }: IssuedCommand,
+  { streamIdField }: DeskCommandDefinition
+): StreamId => {
   if (streamIdField === "commandId") return StreamId.make(meta.commandId)
+  if (streamIdField === "principalId") return inboxIdOf(principal.id)
   const id: unknown = Object.entries(command).find(([field]) => field === streamIdField)?.[1]
   if (typeof id !== "string") throw new Error(`${command._tag} has no ${streamIdField}`)
   return StreamId.make(id)

@@ -7,7 +7,7 @@ import { WebhookDeliveries } from "@holdfast/database/WebhookDeliveries"
 import { Effect } from "effect"
 import { cacheViews } from "./consumers/CacheViews.ts"
 import { deliverWebhooks, sendWebhooks } from "./consumers/DeliverWebhooks.ts"
-import { keepViewsCurrent, projectViews } from "./consumers/ProjectViews.ts"
+import { keepViewsCurrent, projectViews, sweepNotifications } from "./consumers/ProjectViews.ts"
 import { recordAnalytics } from "./consumers/RecordAnalytics.ts"
 import { runAutomation } from "./consumers/RunAutomation.ts"
 import { keepCacheCurrent } from "./consumers/WarmCache.ts"
@@ -38,7 +38,12 @@ type Needs = Effect.Services<ReturnType<typeof runnersOf>[Part]>
 const runnersOf = (rules: ReadonlyArray<Rule>) => ({
   relay: runRelay,
   views: Effect.scoped(
-    Effect.flatMap(projectViews, (consumer) => Effect.raceFirst(runConsumer(consumer), keepViewsCurrent))
+    Effect.flatMap(projectViews, (consumer) =>
+      Effect.raceFirst(
+        Effect.raceFirst(runConsumer(consumer), keepViewsCurrent),
+        keepSwept("notifications", sweepNotifications)
+      )
+    )
   ),
   cache: Effect.scoped(
     Effect.flatMap(cacheViews, (consumer) => Effect.raceFirst(runConsumer(consumer), keepCacheCurrent))

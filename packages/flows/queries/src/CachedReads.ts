@@ -40,7 +40,9 @@ export const make = (cache: CacheService): CachedTables => ({
   files: (ids) => answered(cache, files(cache, ids)),
   ticketsShowingFile: (fileId, requesterId) => answered(cache, ticketsShowingFile(cache, fileId, requesterId)),
   search: (request) => answered(cache, search(cache, request)),
-  volume: (fromMs, hours) => volume(cache, fromMs, hours)
+  volume: (fromMs, hours) => volume(cache, fromMs, hours),
+  // Each event would have to change the documents of several people at once. What happens meanwhile, the subscription tells.
+  notifications: () => Effect.fail(unavailable("it does not hold this"))
 })
 
 /** With how far the cache has come, read before the answer so that it never claims too much. Empty: it cannot answer. */

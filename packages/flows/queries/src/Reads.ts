@@ -39,7 +39,8 @@ export class Reads extends Context.Service<Reads, ReadsShape>()("@holdfast/queri
         ticketsShowingFile: (fileId, requesterId) =>
           either(tables.ticketsShowingFile(fileId, requesterId), cached.ticketsShowingFile(fileId, requesterId)),
         search: (request) => either(tables.search(request), cached.search(request)),
-        volume: (fromMs, hours) => either(tables.volume(fromMs, hours), cached.volume(fromMs, hours))
+        volume: (fromMs, hours) => either(tables.volume(fromMs, hours), cached.volume(fromMs, hours)),
+        notifications: (request) => either(tables.notifications(request), cached.notifications(request))
       })
     })
   )

@@ -7,10 +7,11 @@ import { Cache, type CacheEntry } from "@holdfast/cache/Cache"
 import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
 import { FileView } from "@holdfast/contracts/attachment/Views"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import type { Principal } from "@holdfast/contracts/Principal"
+import { type Principal, toPersonRef } from "@holdfast/contracts/Principal"
 import { TicketDocument } from "@holdfast/contracts/ticket/Views"
-import { ReadTables } from "@holdfast/database/ReadTables"
+import { type NotificationPage, type NotificationPageRequest, ReadTables } from "@holdfast/database/ReadTables"
 import { applyFile } from "@holdfast/domain/attachment/FileView"
+import { notificationFor } from "@holdfast/domain/notification/Notifications"
 import {
   type CachedVolume,
   fileKey,
@@ -46,7 +47,7 @@ export const startDesk = async (history: ReadonlyArray<Envelope>) => {
     Layer.fresh(CacheEmbedded.layer({ file: join(folder, name) })).pipe(Layer.provide(Health.layer))
   const tables = Layer.effect(
     ReadTables,
-    Effect.map(Cache, (held) => tablesOn(held, outage, asked))
+    Effect.map(Cache, (held) => tablesOn(held, history, outage, asked))
   ).pipe(
     Layer.provide(
       Layer.effect(
@@ -134,7 +135,12 @@ const entryOf = (events: ReadonlyArray<Envelope>): ReadonlyArray<CacheEntry> => 
 }
 
 /** Answers as the cache would, counting, unless it is away. */
-const tablesOn = (held: Cache["Service"], outage: Outage, asked: Array<string>): ReadTables["Service"] => {
+const tablesOn = (
+  held: Cache["Service"],
+  history: ReadonlyArray<Envelope>,
+  outage: Outage,
+  asked: Array<string>
+): ReadTables["Service"] => {
   const reads = CachedReads.make(held)
   const counted = <A>(name: string, read: Effect.Effect<A, Unavailable>) =>
     Effect.suspend(() => {
@@ -149,8 +155,39 @@ const tablesOn = (held: Cache["Service"], outage: Outage, asked: Array<string>):
     ticketsShowingFile: (fileId, requesterId) =>
       counted("ticketsShowingFile", reads.ticketsShowingFile(fileId, requesterId)),
     search: (request) => counted("search", reads.search(request)),
-    volume: () => counted("volume", Effect.succeed({ value: [], position: 1, asOfMs: 1 }))
+    volume: () => counted("volume", Effect.succeed({ value: [], position: 1, asOfMs: 1 })),
+    notifications: (request) =>
+      counted("notifications", Effect.succeed({ value: notificationsFrom(history, request), position: 1, asOfMs: 1 }))
   }
+}
+
+/** As the read database gives them; every second one is read. */
+const notificationsFrom = (
+  history: ReadonlyArray<Envelope>,
+  { before, first, reader, unreadOnly }: NotificationPageRequest
+): NotificationPage => {
+  const own = history.flatMap((envelope, index) => {
+    const role = reader.isStaff ? "agent" : "customer"
+    const kind = notificationFor(envelope, { id: reader.id, role })
+    const atMs = DateTime.toEpochMillis(envelope.occurredAt)
+    return kind === null
+      ? []
+      : [
+          {
+            eventId: envelope.eventId,
+            position: envelope.position,
+            kind,
+            actor: toPersonRef(envelope.principal),
+            ticketId: envelope.streamType === "ticket" ? envelope.streamId : null,
+            fileId: envelope.streamType === "file" ? envelope.streamId : null,
+            occurredAtMs: atMs,
+            readAtMs: index % 2 === 0 ? atMs : null
+          }
+        ]
+  })
+  const unread = own.filter(({ readAtMs }) => readAtMs === null)
+  const asked = (unreadOnly ? unread : own).filter(({ position }) => before === null || position < before).reverse()
+  return { notifications: asked.slice(0, first), hasNextPage: asked.length > first, unreadCount: unread.length }
 }
 
 const breakable = (cache: Cache["Service"], outage: Outage): Cache["Service"] => ({

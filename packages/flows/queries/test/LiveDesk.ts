@@ -117,6 +117,8 @@ const changesOf = (history: ReadonlyArray<Envelope>): ReadChanges => {
       })
     ),
     files: files.map((file) => Schema.encodeSync(FileView)(file)),
-    people: [...people.values()]
+    people: [...people.values()],
+    notifications: [],
+    notificationsSeen: []
   }
 }

@@ -8,6 +8,7 @@ import { ByteSize, Duration } from "effect"
 import { type Closing, slowClient, tokenExpired } from "./Closing.ts"
 import type { Feed, FeedReport } from "./Feed.ts"
 import type { Hub, Operation } from "./Hub.ts"
+import type { PresenceHub, PresenceOperation } from "./PresenceHub.ts"
 import { makeRun, type Run } from "./Run.ts"
 
 const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
@@ -108,6 +109,21 @@ export class Connection {
       ended: (subscription) => {
         this.#runs.delete(run)
         if (subscription !== null) hub.detach(subscription)
+      }
+    })
+    this.#runs.add(run)
+    return run
+  }
+
+  /** The same for who is on a ticket, which is no feed of events. */
+  runPresence(presence: PresenceHub, id: string, operation: PresenceOperation, reader: Principal): Run {
+    const run = makeRun({
+      frame: this.#transport.frame(id),
+      connection: this,
+      start: (sink) => presence.watch(operation, reader, (encoded) => sink.send(encoded, null), this.#feed.nowMs()),
+      ended: (watching) => {
+        this.#runs.delete(run)
+        if (watching !== null) presence.unwatch(watching, this.#feed.nowMs())
       }
     })
     this.#runs.add(run)

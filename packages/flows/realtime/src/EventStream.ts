@@ -66,7 +66,10 @@ export class EventStream implements Transport {
   }
 
   frame(_id: string): Frame {
-    return (encoded, position) => Buffer.concat([Buffer.from(`id: ${position}\nevent: next\ndata: `), encoded, blank])
+    return (encoded, position) => {
+      const id = position === null ? "" : `id: ${position}\n`
+      return Buffer.concat([Buffer.from(`${id}${nextPrefix}`), encoded, blank])
+    }
   }
 
   send(message: string | Uint8Array): void {

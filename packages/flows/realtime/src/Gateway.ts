@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 import type { Broker } from "@holdfast/broker/Broker"
+import type { Signals } from "@holdfast/broker/Signals"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { GraphqlExecutor, type GraphqlRequest, type GraphqlResponse } from "@holdfast/contracts/wire/GraphqlExecutor"
 import { Identity } from "@holdfast/identity/Identity"
@@ -26,6 +27,7 @@ import {
 import { Connection } from "./Connection.ts"
 import { type Feed, makeFeed, runFeed } from "./Feed.ts"
 import { Hub } from "./Hub.ts"
+import { hearPresence, keepPresence, makePresence, type PresenceService } from "./PresenceService.ts"
 import { makeProtocol } from "./Protocol.ts"
 import { connections as connectionsMetric, feedLive, groups, windowEvents } from "./RealtimeMetrics.ts"
 import { relieve } from "./Relieve.ts"
@@ -59,8 +61,9 @@ export class Gateway extends Context.Service<
   }
 >()("@holdfast/realtime/Gateway") {}
 
-export const layer = (options: GatewayOptions): Layer.Layer<Gateway, never, Broker | GraphqlExecutor | Identity> =>
-  Layer.effect(Gateway, make(options))
+export const layer = (
+  options: GatewayOptions
+): Layer.Layer<Gateway, never, Broker | Signals | GraphqlExecutor | Identity> => Layer.effect(Gateway, make(options))
 
 /** Everything that is open, for the loops that go over it. */
 interface Open {
@@ -95,10 +98,12 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
     emptied: yield* Latch.make(false)
   }
   const isFull = () => open.isDraining || open.connections.size >= (options.connectionsMax ?? Realtime.connectionsMax)
-  const accept = yield* makeAccept(open)
+  const presence = yield* makePresence
+  const accept = yield* makeAccept(open, presence)
   const handleStream = yield* makeStreams({
     hub,
     feed,
+    presence,
     allowedOrigins: options.allowedOrigins,
     isFull,
     opened: (connection) => open.connections.add(connection),
@@ -117,6 +122,8 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
   yield* forever("feed", runFeed(hub, feedEvents(open)))
   yield* forever("catch up", catchUp(hub, feed, wake))
   yield* forever("sweep", sweep(open))
+  yield* forever("presence", keepPresence(presence.hub))
+  yield* forever("hearing presence", hearPresence(presence.hub))
   yield* Effect.addFinalizer(() => drain(open))
   return Gateway.of({
     handleUpgrade: (request, socket, head) => {
@@ -147,12 +154,13 @@ const feedEvents = (open: Open) => ({
   }
 })
 
-const makeAccept = Effect.fnUntraced(function* (open: Open) {
+const makeAccept = Effect.fnUntraced(function* (open: Open, presence: PresenceService) {
   const run = Effect.runPromiseWith(yield* Effect.context<Identity | GraphqlExecutor>())
   const protocol = makeProtocol({
     hub: open.hub,
     authenticate: (connection, params) => run(authenticate(open, connection, tokenOf(params))),
-    query: (principal, request) => run(query(principal, request))
+    query: (principal, request) => run(query(principal, request)),
+    presence
   })
   return (socket: WebSocket): void => {
     const connection = new Connection(new Socket(socket), open.feed)

@@ -11,7 +11,7 @@ import type { Principal } from "@holdfast/contracts/Principal"
 import type { ListChange } from "@holdfast/domain/ticket/TicketLists"
 import { DateTime } from "effect"
 import { type EncodedCache, makeEncodedCache } from "./EncodedCache.ts"
-import { audienceOf, changeFor, type Interest } from "./Interest.ts"
+import { audienceOf, changeFor, type Interest, toldOf } from "./Interest.ts"
 import { ResyncRequired } from "./ResyncRequired.ts"
 import { Window, type WindowBounds } from "./Window.ts"
 
@@ -73,6 +73,8 @@ export class Hub {
   readonly #groups = new Map<string, Group>()
   readonly #byStream = new Map<string, Set<Group>>()
   readonly #lists = new Set<Group>()
+  /** Those who wait to be told by name. */
+  readonly #byPerson = new Map<string, Set<Group>>()
   readonly #waiting = new Set<Subscription>()
   /** Those of the waiting that want everything from the present on, which is not known yet. */
   readonly #unplaced = new Set<Subscription>()
@@ -216,6 +218,13 @@ export class Hub {
   #deliver(envelope: Envelope): void {
     for (const group of this.#byStream.get(envelope.streamId) ?? []) this.#deliverTo(group, envelope)
     if (envelope.streamType === "ticket") for (const group of this.#lists) this.#deliverTo(group, envelope)
+    if (this.#byPerson.size > 0) this.#tell(envelope)
+  }
+
+  #tell(envelope: Envelope): void {
+    for (const id of toldOf(envelope)) {
+      for (const group of this.#byPerson.get(id) ?? []) this.#deliverTo(group, envelope)
+    }
   }
 
   #deliverTo(group: Group, envelope: Envelope): void {
@@ -273,22 +282,30 @@ export class Hub {
     if (known !== undefined) return known
     const group: Group = { key, operation, reader, live: new Set(), memberCount: 0 }
     this.#groups.set(key, group)
-    this.#index(operation.interest).add(group)
+    this.#index(group).add(group)
     return group
   }
 
-  #index(interest: Interest): Set<Group> {
-    if (interest._tag === "TicketList") return this.#lists
-    const known = this.#byStream.get(interest.id) ?? new Set()
-    this.#byStream.set(interest.id, known)
+  #index({ operation, reader }: Pick<Group, "operation" | "reader">): Set<Group> {
+    const place = this.#placeOf(operation.interest, reader)
+    if (place === null) return this.#lists
+    const known = place.among.get(place.key) ?? new Set()
+    place.among.set(place.key, known)
     return known
   }
 
+  /** Null: among the lists. */
+  #placeOf(interest: Interest, reader: Principal) {
+    if (interest._tag === "TicketList") return null
+    if (interest._tag === "Notifications") return { among: this.#byPerson, key: reader.id }
+    return { among: this.#byStream, key: interest.id }
+  }
+
   #drop(group: Group): void {
-    const { interest } = group.operation
-    const index = this.#index(interest)
+    const index = this.#index(group)
     index.delete(group)
-    if (interest._tag !== "TicketList" && index.size === 0) this.#byStream.delete(interest.id)
+    const place = this.#placeOf(group.operation.interest, group.reader)
+    if (place !== null && index.size === 0) place.among.delete(place.key)
     this.#groups.delete(group.key)
   }
 }

@@ -16,7 +16,9 @@ import {
 } from "graphql"
 import type { SubscribePayload } from "graphql-ws"
 import type { Operation } from "./Hub.ts"
-import { payloadOf } from "./Payload.ts"
+import type { Interest } from "./Interest.ts"
+import { notificationOf, payloadOf } from "./Payload.ts"
+import type { PresenceOperation } from "./PresenceHub.ts"
 import { Opening, realtimeSchema } from "./RealtimeSchema.ts"
 
 /** A parsed subscription document, the same for all who send it. */
@@ -41,7 +43,7 @@ export const parseDocument = (query: string): DocumentNode =>
 export const prepareSubscription = async (
   document: DocumentNode,
   { operationName, query, variables }: SubscribePayload
-): Promise<Operation | ReadonlyArray<GraphQLError>> => {
+): Promise<Operation | PresenceOperation | ReadonlyArray<GraphQLError>> => {
   const prepared = preparedOf(query, document)
   if (prepared.errors.length > 0) return prepared.errors
   const opening = new Opening()
@@ -56,20 +58,42 @@ export const prepareSubscription = async (
   if (!("operation" in validated)) return validated
   const opened = await createSourceEventStream(validated)
   if ("errors" in opened && opened.errors !== undefined) return opened.errors
-  if (opening.asked === null) return [new GraphQLError("The document asks for nothing.")]
   const key = keyOf(prepared, operationName ?? "", variables ?? {})
-  return { key, ...opening.asked, encode: encodeWith(validated) }
+  const { presenceOf } = opening
+  if (presenceOf !== null) return { key, presenceOf, encode: encodePresenceWith(validated) }
+  if (opening.asked === null) return [new GraphQLError("The document asks for nothing.")]
+  return { key, ...opening.asked, encode: encodeWith(validated, opening.asked.interest) }
 }
 
-const encodeWith = (validated: ValidatedSubscription): Operation["encode"] => {
+const encodeWith = (validated: ValidatedSubscription, interest: Interest): Operation["encode"] => {
   return (envelope, change, reader) => {
-    const payload = payloadOf(envelope, change, reader)
-    const rootValue = { ticketChanged: payload, ticketListChanged: payload, fileProgress: payload }
-    const result = executeSubscriptionEvent({ ...validated, rootValue })
-    if (result instanceof Promise || "then" in result) throw new Error("an event's fields are there at once")
+    const rootValue = rootOf(interest, envelope, change, reader)
+    const result = resultOf(validated, rootValue)
     const extensions = { feed: { position: envelope.position } }
     return encoder.encode(JSON.stringify({ ...result, extensions }))
   }
+}
+
+/** Nothing to resume from: it carries no position. */
+const encodePresenceWith =
+  (validated: ValidatedSubscription): PresenceOperation["encode"] =>
+  (view) =>
+    encoder.encode(JSON.stringify(resultOf(validated, { presence: view })))
+
+const resultOf = (validated: ValidatedSubscription, rootValue: unknown) => {
+  const result = executeSubscriptionEvent({ ...validated, rootValue })
+  if (result instanceof Promise || "then" in result) throw new Error("an event's fields are there at once")
+  return result
+}
+
+/** What is wrong with a document, whatever its kind. */
+export const documentErrors = (query: string, document: DocumentNode): ReadonlyArray<GraphQLError> =>
+  preparedOf(query, document).errors
+
+const rootOf = (interest: Interest, ...[envelope, change, reader]: Parameters<Operation["encode"]>) => {
+  if (interest._tag === "Notifications") return { myNotifications: notificationOf(envelope, reader) }
+  const payload = payloadOf(envelope, change, reader)
+  return { ticketChanged: payload, ticketListChanged: payload, fileProgress: payload }
 }
 
 const keyOf = ({ text, variables }: Prepared, operationName: string, given: Record<string, unknown>): string => {

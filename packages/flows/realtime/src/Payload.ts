@@ -5,6 +5,7 @@ import type { FileState, TimelineStage } from "@holdfast/contracts/attachment/St
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { isStaff, type Principal } from "@holdfast/contracts/Principal"
 import { stateBefore } from "@holdfast/domain/attachment/Attachment"
+import { notificationFor } from "@holdfast/domain/notification/Notifications"
 import type { ListChange } from "@holdfast/domain/ticket/TicketLists"
 import { DateTime } from "effect"
 
@@ -21,6 +22,17 @@ export const payloadOf = (envelope: Envelope, change: ListChange, reader: Princi
   ...detailsOf(envelope),
   ...(isStaff(reader) ? toolsOf(envelope.event) : {})
 })
+
+/** For whom it is one; what is absent is null. */
+export const notificationOf = (envelope: Envelope, reader: Principal): Payload => {
+  const { event, eventId, occurredAt, position, principal, streamId, streamType } = envelope
+  const base = { position, eventId, occurredAt: DateTime.formatIso(occurredAt), actor: actorOf(principal) }
+  if (event._tag === "NotificationsRead") {
+    return { ...base, kind: "read", upTo: event.upTo ?? null, eventIds: event.eventIds ?? null }
+  }
+  const about = streamType === "file" ? { fileId: streamId } : { ticketId: streamId }
+  return { ...base, kind: notificationFor(envelope, reader), ...about }
+}
 
 const actorOf = ({ id, name }: Principal): Payload => ({ id, name: name ?? null })
 
@@ -44,6 +56,9 @@ const detailsOf = ({ event, visibility }: Envelope): Payload => {
       const { audience, fileId, name, reason, ticketId } = event
       return { ...factsOf(visibility), ticketId, fileId, fileName: name, audience, reason }
     }
+    // Only `notificationOf` shows it.
+    case "NotificationsRead":
+      return {}
     default:
       return fileDetailsOf(event)
   }

@@ -8,6 +8,7 @@ import { Duration } from "effect"
 import {
   type DocumentNode,
   type ExecutionArgs,
+  type ExecutionResult,
   GraphQLError,
   type GraphQLFormattedError,
   getOperationAST
@@ -16,7 +17,9 @@ import { type ConnectionInitMessage, type Context, makeServer, type Server, type
 import { answerOnce } from "./Answer.ts"
 import type { Connection } from "./Connection.ts"
 import type { Hub, Operation } from "./Hub.ts"
-import { parseDocument, prepareSubscription } from "./Operations.ts"
+import { documentErrors, parseDocument, prepareSubscription } from "./Operations.ts"
+import type { PresenceOperation } from "./PresenceHub.ts"
+import type { PresenceService } from "./PresenceService.ts"
 import { realtimeSchema } from "./RealtimeSchema.ts"
 import { ResyncRequired } from "./ResyncRequired.ts"
 
@@ -27,6 +30,7 @@ export interface ProtocolOptions {
   /** The answer to `connection_init`; null when the socket was closed instead. */
   readonly authenticate: (connection: Connection, params: unknown) => Promise<Record<string, unknown> | null>
   readonly query: (principal: Principal, request: GraphqlRequest) => Promise<GraphqlResponse>
+  readonly presence: PresenceService
 }
 
 type Init = ConnectionInitMessage["payload"]
@@ -38,7 +42,7 @@ class Asked {
   readonly context: OpenContext
   readonly principal: Principal
   readonly request: GraphqlRequest
-  readonly operation: Operation | null
+  readonly operation: Operation | PresenceOperation | "mutation" | null
 
   constructor(fields: Omit<Asked, never>) {
     this.id = fields.id
@@ -54,13 +58,21 @@ export const makeProtocol = (options: ProtocolOptions): Server<ConnectionExtra> 
     connectionInitWaitTimeout: Duration.toMillis(Realtime.initDeadline),
     onConnect: async (context) =>
       (await options.authenticate(context.extra.connection, context.connectionParams)) ?? false,
-    onSubscribe: (context, id, payload) => ask(context, id, payload),
+    onSubscribe: (context, id, payload) => ask(options, context, id, payload),
     subscribe: (args) => {
       const { context, id, operation, principal } = askedOf(args)
-      if (operation === null) throw new Error("a subscription has an operation")
+      if (operation === null || operation === "mutation") throw new Error("a subscription has an operation")
+      if ("presenceOf" in operation) {
+        return context.extra.connection.runPresence(options.presence.hub, id, operation, principal)
+      }
       return context.extra.connection.run(options.hub, id, operation, principal)
     },
-    execute: (args) => answerOnce(() => runQuery(options, askedOf(args))),
+    execute: (args) => {
+      const asked = askedOf(args)
+      return answerOnce(() =>
+        asked.operation === "mutation" ? runMutation(options, asked, args.document) : runQuery(options, asked)
+      )
+    },
     // What the query flow answers is formatted already.
     onNext: (_context, _id, _payload, _args, { data, errors, extensions }) => ({
       ...(errors === undefined ? {} : { errors: errors.map(plain) }),
@@ -71,6 +83,7 @@ export const makeProtocol = (options: ProtocolOptions): Server<ConnectionExtra> 
   })
 
 const ask = async (
+  { presence }: ProtocolOptions,
   context: OpenContext,
   id: string,
   payload: SubscribePayload
@@ -86,13 +99,17 @@ const ask = async (
   if (document instanceof GraphQLError) return [document]
   const operation = await operationOf(document, payload)
   if (isErrors(operation)) return operation
+  if (operation !== null && operation !== "mutation" && "presenceOf" in operation) {
+    const refusal = await presence.refusal(principal, operation.presenceOf)
+    if (refusal !== null) return [refusal]
+  }
   const { operationName, query, variables } = payload
   const request = { query, variables: variables ?? null, operationName: operationName ?? null }
   const contextValue = new Asked({ id, context, principal, request, operation })
   return { schema: realtimeSchema, document, operationName: operationName ?? null, contextValue }
 }
 
-const isErrors = (value: Operation | ReadonlyArray<GraphQLError> | null): value is ReadonlyArray<GraphQLError> =>
+const isErrors = (value: Asked["operation"] | ReadonlyArray<GraphQLError>): value is ReadonlyArray<GraphQLError> =>
   Array.isArray(value)
 
 const parsed = (query: string): DocumentNode | GraphQLError => {
@@ -110,7 +127,22 @@ const operationOf = async (document: DocumentNode, payload: SubscribePayload) =>
     return [refused("BAD_USER_INPUT", "The document has no such operation; operationName says which of several.")]
   if (ast.operation === "query") return null
   if (ast.operation === "subscription") return await prepareSubscription(document, payload)
-  return [refused("BAD_USER_INPUT", "A socket carries queries and subscriptions; writing goes to the command API.")]
+  const [error] = documentErrors(payload.query, document)
+  if (error === undefined) return "mutation" as const
+  return [
+    refused("BAD_USER_INPUT", `${error.message} Over a socket one says who writes; what lasts goes to the command API.`)
+  ]
+}
+
+/** What lasts is written by commands; who writes just now is said here. */
+const runMutation = (
+  { presence }: ProtocolOptions,
+  { context, principal, request }: Asked,
+  document: DocumentNode
+): Promise<ExecutionResult> => {
+  const { operationName, query, variables } = request
+  const payload = { query, variables: { ...variables }, operationName: operationName ?? null }
+  return presence.mutate(context.extra.connection, principal, document, payload)
 }
 
 const runQuery = async ({ query }: ProtocolOptions, { context, principal, request }: Asked) => {

@@ -1,8 +1,10 @@
 // The subscriptions, as clients see them. The texts in the schema are the protocol's documentation: how to resume, and how a
 // client learns that the feed is stale.
 import { FileId, Position, TicketId } from "@holdfast/contracts/Ids"
+import { Audience } from "@holdfast/contracts/ticket/Status"
 import { TicketListName } from "@holdfast/contracts/ticket/Views"
-import { Option, Schema } from "effect"
+import { Presence } from "@holdfast/resilience/Limits"
+import { Duration, Option, Schema } from "effect"
 import { buildSchema, GraphQLError, type GraphQLSchema } from "graphql"
 import type { Interest } from "./Interest.ts"
 
@@ -42,6 +44,90 @@ type Subscription {
   a rescan only if it withdraws the file; that a file on their ticket was withdrawn is told by the ticket.
   """
   fileProgress(id: ID!, after: Position): FileChange!
+  "What you are told of: it names you, it is assigned to you, it answers you; and what you have read, on this device or another."
+  myNotifications(after: Position): Notification!
+  """
+  Who is on a ticket just now, and whether two of the desk write at the same time. While you are subscribed you are there, for others to
+  see. Each change gives the whole again, at most ${1000 / Duration.toMillis(Presence.flushInterval)} times a second; there is nothing to resume, and no \`extensions.feed\`. Who is no longer heard of is gone within
+  ${Duration.toSeconds(Presence.viewingLasts)} s. While the broker is away you see those who are at the same gateway.
+
+  A customer may ask for their own ticket, and is told nothing but \`isStaffWriting\`; for any other ticket the error's code is FORBIDDEN.
+  READ_UNAVAILABLE: whose ticket it is cannot be found out just now; come again.
+  """
+  presence(ticketId: ID!): Presence!
+}
+
+"Carried by the socket alone. Everything that lasts is written by commands."
+type Mutation {
+  """
+  You write on a ticket, or no longer do. Say it again while it goes on: it is forgotten after ${Duration.toSeconds(Presence.writingLasts)} s. Sending a reply or leaving the ticket
+  ends it sooner if you say so. True: it was told to the others; false: you say it too often, and it was not. Errors as for \`presence\`.
+  """
+  typing(
+    ticketId: ID!,
+    isTyping: Boolean!,
+    "What you write: a public reply or an internal note. What a customer writes is public."
+    audience: Audience! = public
+  ): Boolean!
+}
+
+enum Audience {
+  public
+  internal
+}
+
+enum NotificationKind {
+  "A ticket was given to you by somebody else."
+  assigned
+  "A reply or a note names you."
+  mentioned
+  "The requester answered on a ticket that is yours, or the desk answered on a ticket that you asked for."
+  replied
+  "A file that you uploaded was rejected."
+  fileRejected
+  "You have read some, on this device or another."
+  read
+}
+
+type Notification {
+  position: Position!
+  "Which notification it is; what \`eventIds\` names."
+  eventId: ID!
+  kind: NotificationKind!
+  occurredAt: DateTime!
+  "Who caused it."
+  actor: Actor!
+  "assigned, mentioned and replied."
+  ticketId: ID
+  "fileRejected."
+  fileId: ID
+  "read: everything up to and with this position."
+  upTo: Position
+  "read: these."
+  eventIds: [ID!]
+}
+
+type Presence {
+  ticketId: ID!
+  "At most ${Presence.peopleShownMax}, who writes first. Empty for a customer."
+  people: [PresentPerson!]!
+  "At least two of the desk write on the ticket at the same time: warn them. False for a customer."
+  collision: Boolean!
+  "Somebody of the desk writes; to a customer: a public reply."
+  isStaffWriting: Boolean!
+}
+
+type PresentPerson {
+  id: ID!
+  name: String
+  "admin, supervisor, agent, customer or service."
+  role: String!
+  state: PresenceState!
+}
+
+enum PresenceState {
+  viewing
+  writing
 }
 
 enum TicketListName {
@@ -154,10 +240,22 @@ export interface Asked {
 /** The context in which a subscription is opened: the root field's resolver writes here what was asked. */
 export class Opening {
   asked: Asked | null = null
+  /** The ticket, when it was asked who is there. */
+  presenceOf: TicketId | null = null
+}
+
+/** The context in which a mutation runs. */
+export class Typing {
+  readonly type: (ticketId: TicketId, writing: Audience | null) => Promise<boolean>
+
+  constructor(type: Typing["type"]) {
+    this.type = type
+  }
 }
 
 const isTicketId = Schema.is(TicketId)
 const isFileId = Schema.is(FileId)
+const isAudience = Schema.is(Audience)
 const isTicketListName = Schema.is(TicketListName)
 const decodePosition = Schema.decodeUnknownOption(
   Schema.Union([Position, Schema.NumberFromString.pipe(Schema.decodeTo(Position))])
@@ -167,7 +265,8 @@ const interests: Readonly<Record<string, (args: Readonly<Record<string, unknown>
   ticketChanged: ({ id }) => (isTicketId(id) ? { _tag: "Ticket", id } : invalid("id must be a UUID in lower case.")),
   ticketListChanged: ({ list }) =>
     isTicketListName(list) ? { _tag: "TicketList", list } : invalid("There is no such list."),
-  fileProgress: ({ id }) => (isFileId(id) ? { _tag: "File", id } : invalid("id must be a UUID in lower case."))
+  fileProgress: ({ id }) => (isFileId(id) ? { _tag: "File", id } : invalid("id must be a UUID in lower case.")),
+  myNotifications: () => ({ _tag: "Notifications" })
 }
 
 const invalid = (message: string): never => {
@@ -183,15 +282,33 @@ const nothing: AsyncIterable<never> = {
   [Symbol.asyncIterator]: () => ({ next: () => Promise.resolve({ done: true, value: undefined }) })
 }
 
-/** Subscriptions only: queries have their own schema, behind `GraphqlExecutor`. */
+const ticketOf = (ticketId: unknown): TicketId =>
+  isTicketId(ticketId) ? ticketId : invalid("ticketId must be a UUID in lower case.")
+
+/** Subscriptions and what only a socket carries: queries have their own schema, behind `GraphqlExecutor`. */
 export const realtimeSchema: GraphQLSchema = (() => {
   const schema = buildSchema(subscriptionSdl, { assumeValid: true })
   const fields = schema.getSubscriptionType()?.getFields() ?? {}
   for (const [name, field] of Object.entries(fields)) {
+    if (name === "presence") continue
     field.subscribe = (_source: unknown, args: Readonly<Record<string, unknown>>, opening: unknown) => {
       const interest = interests[name]?.(args) ?? invalid("There is no such subscription.")
       if (opening instanceof Opening) opening.asked = { interest, after: afterOf(args) }
       return nothing
+    }
+  }
+  const { presence } = fields
+  if (presence !== undefined) {
+    presence.subscribe = (_source: unknown, { ticketId }: Readonly<Record<string, unknown>>, opening: unknown) => {
+      if (opening instanceof Opening) opening.presenceOf = ticketOf(ticketId)
+      return nothing
+    }
+  }
+  const typing = schema.getMutationType()?.getFields().typing
+  if (typing !== undefined) {
+    typing.resolve = (_source: unknown, args: Readonly<Record<string, unknown>>, context: unknown) => {
+      const writing = args.isTyping === true && isAudience(args.audience) ? args.audience : null
+      return context instanceof Typing ? context.type(ticketOf(args.ticketId), writing) : false
     }
   }
   return schema

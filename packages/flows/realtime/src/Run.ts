@@ -5,7 +5,7 @@
 import type { ExecutionResult } from "graphql"
 import { slowClient } from "./Closing.ts"
 import type { Connection, Frame } from "./Connection.ts"
-import type { Sink, Subscription } from "./Hub.ts"
+import type { Sink } from "./Hub.ts"
 
 export interface Run extends AsyncIterableIterator<ExecutionResult> {
   return(): Promise<IteratorResult<ExecutionResult>>
@@ -13,20 +13,25 @@ export interface Run extends AsyncIterableIterator<ExecutionResult> {
   isCaughtUp(): boolean
 }
 
-interface RunOptions {
+interface RunOptions<Started> {
   readonly frame: Frame
   readonly connection: Connection
-  readonly start: (sink: Sink) => Subscription
-  readonly ended: (subscription: Subscription | null) => void
+  readonly start: (sink: Sink) => Started
+  readonly ended: (subscription: Started | null) => void
 }
 
 const done = { done: true, value: undefined } as const
 
-export const makeRun = ({ connection, ended, frame, start }: RunOptions): Run => {
+export const makeRun = <Started extends { readonly isLive: boolean }>({
+  connection,
+  ended,
+  frame,
+  start
+}: RunOptions<Started>): Run => {
   const end = Promise.withResolvers<IteratorResult<ExecutionResult>>()
   // Whoever asked for the next item hears of a failure; when nobody has asked yet it must not count as unhandled.
   end.promise.catch(() => undefined)
-  let subscription: Subscription | null = null
+  let subscription: Started | null = null
   let isStarted = false
   const sink: Sink = {
     send: (encoded, position) => connection.send(frame(encoded, position)),

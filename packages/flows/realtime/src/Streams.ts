@@ -1,6 +1,7 @@
 // Takes requests for event streams: for lines on which WebSockets do not live. A stream is a connection like any other, with the same
 // groups, window, limits and ends; only how it is carried differs. Before a client has shown a valid token nothing of what it sent is read.
 import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Principal } from "@holdfast/contracts/Principal"
 import { Realtime } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Option, Random, type Redacted } from "effect"
 import { GraphQLError, getOperationAST } from "graphql"
@@ -10,6 +11,8 @@ import { EventStream, type Told } from "./EventStream.ts"
 import type { Feed } from "./Feed.ts"
 import type { Hub, Operation } from "./Hub.ts"
 import { parseDocument, prepareSubscription } from "./Operations.ts"
+import type { PresenceOperation } from "./PresenceHub.ts"
+import type { PresenceService } from "./PresenceService.ts"
 import { ResyncRequired } from "./ResyncRequired.ts"
 import {
   bearerOf,
@@ -24,6 +27,7 @@ import {
 export interface StreamsOptions<R> {
   readonly hub: Hub
   readonly feed: Feed
+  readonly presence: PresenceService
   readonly allowedOrigins: ReadonlyArray<string>
   readonly isFull: () => boolean
   /** It counts from here on. */
@@ -74,25 +78,40 @@ const serve = Effect.fn("Gateway.stream")(function* <R>(
     Duration.toMillis(Realtime.streamRetryMin),
     Duration.toMillis(Realtime.reconnectAdviceMax)
   )
-  const operation = yield* Effect.promise(() => operationOf(asked))
+  const reader = connection.principal
+  const operation = yield* Effect.promise(() => operationOf(options, reader, asked))
   if (!connection.isOpen) return
   stream.begin({ retryMs, tellsFeed: asked.tellsFeed })
   if (isErrors(operation)) return stream.fail(operation.map((error) => error.toJSON()))
-  const after = Option.getOrElse(lastEventOf(request), () => operation.after)
-  const run = connection.run(options.hub, "", { ...operation, after }, connection.principal)
+  const run =
+    "presenceOf" in operation
+      ? connection.runPresence(options.presence.hub, "", operation, reader)
+      : connection.run(options.hub, "", resumed(operation, request), reader)
   run.next().catch((error: unknown) => stream.fail([toldOf(error)]))
   connection.ping()
 })
 
-const isErrors = (value: Operation | ReadonlyArray<GraphQLError>): value is ReadonlyArray<GraphQLError> =>
-  Array.isArray(value)
+const resumed = (operation: Operation, request: IncomingMessage): Operation => ({
+  ...operation,
+  after: Option.getOrElse(lastEventOf(request), () => operation.after)
+})
 
-const operationOf = async (asked: StreamRequest): Promise<Operation | ReadonlyArray<GraphQLError>> => {
+const isErrors = (
+  value: Operation | PresenceOperation | ReadonlyArray<GraphQLError>
+): value is ReadonlyArray<GraphQLError> => Array.isArray(value)
+
+const operationOf = async <R>(
+  { presence }: StreamsOptions<R>,
+  reader: Principal,
+  asked: StreamRequest
+): Promise<Operation | PresenceOperation | ReadonlyArray<GraphQLError>> => {
   try {
     const document = parseDocument(asked.query)
     const kind = getOperationAST(document, asked.operationName)?.operation
-    if (kind === "subscription") return await prepareSubscription(document, { ...asked, variables: asked.variables })
-    return [kind === undefined ? unnamed() : refused(elsewhere)]
+    if (kind !== "subscription") return [kind === undefined ? unnamed() : refused(elsewhere)]
+    const operation = await prepareSubscription(document, { ...asked, variables: asked.variables })
+    const refusal = "presenceOf" in operation ? await presence.refusal(reader, operation.presenceOf) : null
+    return refusal === null ? operation : [refusal]
   } catch (error) {
     return [error instanceof GraphQLError ? error : refused("The document cannot be read.")]
   }

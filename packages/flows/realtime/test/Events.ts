@@ -4,6 +4,7 @@ import type { DeskEvent, DeskEventType } from "@holdfast/contracts/DeskEvent"
 import { Envelope, type Visibility } from "@holdfast/contracts/Envelope"
 import { FileId, PrincipalId, TicketId } from "@holdfast/contracts/Ids"
 import { Principal } from "@holdfast/contracts/Principal"
+import { inboxIdOf } from "@holdfast/domain/DerivedId"
 import { Schema } from "effect"
 
 export const uuid = (kind: string, n: number): string =>
@@ -57,7 +58,8 @@ const encoded = (n: number): Record<DeskEventType, Record<string, unknown>> => {
     FileRescanRequested: file,
     FileRescanned: { ...file, tool, inspector: tool, durationMs: 1 },
     FileRescanFailed: { ...file, detail: "the content is damaged", tool, durationMs: 1 },
-    FileWithdrawn: { ...file, reason: "malware", detail: "Eicar", tool, durationMs: 1 }
+    FileWithdrawn: { ...file, reason: "malware", detail: "Eicar", tool, durationMs: 1 },
+    NotificationsRead: { principalId: "customer-1", upTo: n }
   }
 }
 
@@ -66,6 +68,13 @@ export const eventTypes = Object.keys(encoded(0)).filter((type): type is DeskEve
 const internal: ReadonlySet<string> = new Set(["NoteAdded", "FileRescanRequested", "FileRescanned", "FileRescanFailed"])
 
 const isFile = (type: DeskEvent["_tag"]): boolean => type.startsWith("File") && type !== "FileAttached"
+
+const isTicket = (type: DeskEvent["_tag"]): boolean => !isFile(type) && type !== "NotificationsRead"
+
+const streamOf = (type: DeskEvent["_tag"], n: number) => {
+  if (type === "NotificationsRead") return { streamType: "inbox", streamId: inboxIdOf(customer.id) }
+  return isFile(type) ? { streamType: "file", streamId: fileId(n) } : { streamType: "ticket", streamId: ticketId(n) }
+}
 
 const decode = Schema.decodeUnknownSync(Envelope)
 
@@ -86,8 +95,7 @@ export const envelope = (sample: Sample): Envelope => {
   const data = { ...encoded(stream)[type], ...(sample.body === undefined ? {} : { body: sample.body }) }
   return decode({
     eventId: uuid("b", position),
-    streamType: isFile(type) ? "file" : "ticket",
-    streamId: isFile(type) ? fileId(stream) : ticketId(stream),
+    ...streamOf(type, stream),
     streamVersion: sample.streamVersion ?? (type === "TicketOpened" || type === "FileReceived" ? 1 : 2),
     schemaVersion: 1,
     position,
@@ -100,8 +108,8 @@ export const envelope = (sample: Sample): Envelope => {
     visibility: {
       audience: internal.has(type) ? "internal" : "public",
       requesterId: "customer-1",
-      before: isFile(type) || type === "TicketOpened" ? null : after,
-      after: isFile(type) ? null : after,
+      before: !isTicket(type) || type === "TicketOpened" ? null : after,
+      after: isTicket(type) ? after : null,
       ...sample.visibility
     },
     event: { _tag: type, ...data }

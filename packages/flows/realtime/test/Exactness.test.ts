@@ -56,7 +56,7 @@ interface Topic {
 
 const topic = async (query: string, isAbout: Topic["isAbout"]): Promise<Topic> => {
   const operation = await prepareSubscription(parseDocument(query), { query })
-  if (!("encode" in operation)) throw new Error("the document is sound")
+  if (!("interest" in operation)) throw new Error("the document is sound")
   return { operation, isAbout }
 }
 

@@ -12,7 +12,8 @@ import { agent, customer, envelope, eventTypes, fileId, otherAgent, otherCustome
 const interests: ReadonlyArray<Interest> = [
   { _tag: "Ticket", id: ticketId(0) },
   { _tag: "File", id: fileId(0) },
-  ...TicketListName.literals.map((list): Interest => ({ _tag: "TicketList", list }))
+  ...TicketListName.literals.map((list): Interest => ({ _tag: "TicketList", list })),
+  { _tag: "Notifications" }
 ]
 
 const PersonId = Schema.Literals(["customer-1", "customer-2", "agent-1"])

@@ -521,3 +521,26 @@ describe("the client of graphql-sse", () => {
     })
   )
 })
+
+describe("presence by a stream", () => {
+  const presence = "subscription($id: ID!) { presence(ticketId: $id) { people { id state } } }"
+
+  it.live("is told whole, carries no position, and ends with the stream", () =>
+    withGateway(async ({ open }) => {
+      const body = { query: presence, variables: { id: ticketId(0) } }
+      const stream = await open({ body })
+      const first = await stream.event()
+      expect([first?.type, first?.id]).toEqual(["next", null])
+      expect(first?.data).toEqual({ data: { presence: { people: [{ id: agent.id, state: "viewing" }] } } })
+      stream.cut()
+    })
+  )
+
+  it.live("is not for a ticket of somebody else", () =>
+    withGateway(async ({ open }) => {
+      const stream = await open({ token: customer.id, body: { query: presence, variables: { id: ticketId(1) } } })
+      expect((await stream.event())?.data).toMatchObject({ errors: [{ extensions: { code: "FORBIDDEN" } }] })
+      expect(await stream.rest()).toMatchObject([{ event: "complete" }])
+    })
+  )
+})

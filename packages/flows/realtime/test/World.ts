@@ -11,7 +11,8 @@ import { Gateway, type GatewayOptions, layer } from "../src/Gateway.ts"
 import { takeStreams } from "../src/StreamRequest.ts"
 import { takeUpgrades } from "../src/Upgrade.ts"
 import type { BrokerDouble } from "./BrokerDouble.ts"
-import { principals } from "./Events.ts"
+import { principals, ticketId } from "./Events.ts"
+import { SignalsDouble } from "./SignalsDouble.ts"
 
 /** What waits until the test lets it go on. */
 type Held = Array<() => void>
@@ -20,6 +21,12 @@ const hold = (held: Held) =>
   Effect.callback<void>((resume) => {
     held.push(() => resume(Effect.void))
   })
+
+/** The first ticket is the first customer's; nobody can tell whose the hundredth is. */
+const ownedBy = (principal: Principal, id: unknown) => {
+  if (id === ticketId(99)) return { errors: [{ message: "away" }], data: { ticket: null } }
+  return { data: { ticket: principal.id === "customer-1" && id === ticketId(0) ? { id } : null } }
+}
 
 /** A principal's token is its id; `<id>@<seconds>` ends then, and `held-<id>` is held. */
 const identityWith = (held: Held): Layer.Layer<Identity> => {
@@ -46,9 +53,11 @@ const executorWith = (held: Held) =>
       execute: (principal, request) =>
         Effect.as(
           request.query.includes("held") ? hold(held) : Effect.void,
-          request.query.includes("broken")
-            ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
-            : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
+          request.query.includes("ticket(id: $id)")
+            ? ownedBy(principal, request.variables?.id)
+            : request.query.includes("broken")
+              ? { errors: [{ message: "no such field", extensions: { code: "BAD_USER_INPUT" } }] }
+              : { data: { me: principal.id, variables: request.variables }, extensions: { freshness: "live" } }
         )
     })
   )
@@ -67,7 +76,8 @@ export interface World {
 export const startGateway = Effect.fnUntraced(function* (
   broker: BrokerDouble,
   allowedOrigins: ReadonlyArray<string> = [],
-  limits: Omit<GatewayOptions, "allowedOrigins"> = {}
+  limits: Omit<GatewayOptions, "allowedOrigins"> = {},
+  signals: SignalsDouble = new SignalsDouble()
 ) {
   const server = createServer()
   const listening = yield* Effect.acquireRelease(
@@ -82,7 +92,9 @@ export const startGateway = Effect.fnUntraced(function* (
   const scope = yield* Effect.acquireRelease(Scope.make(), (made, exit) => Scope.close(made, exit))
   const held: Held = []
   const built = yield* Layer.buildWithScope(
-    layer({ allowedOrigins, ...limits }).pipe(Layer.provide([broker.layer, identityWith(held), executorWith(held)])),
+    layer({ allowedOrigins, ...limits }).pipe(
+      Layer.provide([broker.layer, signals.layer, identityWith(held), executorWith(held)])
+    ),
     scope
   )
   const gateway = Context.get(built, Gateway)

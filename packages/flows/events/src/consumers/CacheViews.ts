@@ -28,7 +28,8 @@ export const cacheViews = Effect.gen(function* () {
 /** Applies events of any streams, each stream's in order; repeating any of them changes nothing. */
 export const cacheEvents = Effect.fn("CacheViews.cacheEvents")(function* (envelopes: ReadonlyArray<Envelope>) {
   const cache = yield* Cache
-  const streams = [...Map.groupBy(envelopes, ({ streamId }) => streamId).values()]
+  const shown = envelopes.filter(({ streamType }) => streamType !== "inbox")
+  const streams = [...Map.groupBy(shown, ({ streamId }) => streamId).values()]
   const keys = streams.map(([first]) =>
     first?.streamType === "ticket" ? ticketKey(first.streamId) : fileKey(first?.streamId ?? "")
   )

@@ -17,10 +17,11 @@ import { applyFile } from "@holdfast/domain/attachment/FileView"
 import { allWords } from "@holdfast/domain/ticket/SearchWords"
 import { applyTicket, messageOf } from "@holdfast/domain/ticket/TicketView"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
-import { Views } from "@holdfast/resilience/Limits"
-import { Clock, DateTime, Effect, Schema } from "effect"
+import { Notifications, Views } from "@holdfast/resilience/Limits"
+import { Clock, DateTime, Duration, Effect, Schema } from "effect"
 import { batched } from "./Batch.ts"
 import { continuing } from "./Missing.ts"
+import { notificationsIn, seenIn } from "./Notifications.ts"
 import { peopleIn } from "./People.ts"
 import { adviceFor, GapWatch } from "./Tend.ts"
 
@@ -35,6 +36,13 @@ export const tendViews = Effect.fnUntraced(function* (watch: GapWatch) {
   const projection = yield* ReadProjection
   const advice = yield* adviceFor(yield* projection.progress, watch)
   if (advice !== null) yield* projection.save(noChanges, advice)
+})
+
+/** How many old notifications were removed. */
+export const sweepNotifications = Effect.gen(function* () {
+  const { sweepNotifications: sweep } = yield* ReadProjection
+  const nowMs = yield* Clock.currentTimeMillis
+  return yield* sweep(nowMs - Duration.toMillis(Notifications.keptFor), Notifications.sweepMax)
 })
 
 /** For as long as the process runs. */
@@ -55,17 +63,24 @@ export const project = Effect.fn("ProjectViews.project")(function* (envelopes: R
   })
   const tickets = new Map<string, TicketJson>(held.tickets.map((ticket) => [ticket.id, ticket]))
   const files = new Map<string, FileJson>(held.files.map((file) => [file.id, file]))
-  const changes = yield* Effect.forEach(streams, ([id, batch]) =>
-    batch[0]?.streamType === "ticket"
-      ? foldTicket(tickets.get(id) ?? null, batch)
-      : foldFile(files.get(id) ?? null, batch)
-  )
+  const changes = yield* Effect.forEach(streams, ([id, batch]) => {
+    switch (batch[0]?.streamType) {
+      case "ticket":
+        return foldTicket(tickets.get(id) ?? null, batch)
+      case "file":
+        return foldFile(files.get(id) ?? null, batch)
+      default:
+        return Effect.succeed({ ...noChanges, notificationsSeen: batch.flatMap(seenIn) })
+    }
+  })
   yield* projection.save(
     {
       tickets: changes.flatMap((one) => one.tickets),
       messages: changes.flatMap((one) => one.messages),
       files: changes.flatMap((one) => one.files),
-      people: peopleIn(envelopes)
+      people: peopleIn(envelopes),
+      notifications: changes.flatMap((one) => one.notifications),
+      notificationsSeen: changes.flatMap((one) => one.notificationsSeen)
     },
     { applied: envelopes.map(appliedOf), nowMs: yield* Clock.currentTimeMillis }
   )
@@ -98,11 +113,17 @@ const foldTicket = Effect.fnUntraced(function* (held: TicketJson | null, batch: 
       }
     ]
   })
-  return { ...noChanges, tickets: [{ ticket: encodeTicket(view), subjectWords }], messages } satisfies ReadChanges
+  return {
+    ...noChanges,
+    tickets: [{ ticket: encodeTicket(view), subjectWords }],
+    messages,
+    notifications: events.flatMap(notificationsIn)
+  } satisfies ReadChanges
 })
 
 const foldFile = Effect.fnUntraced(function* (held: FileJson | null, batch: ReadonlyArray<Envelope>) {
   const events = yield* continuing(held?.version ?? 0, batch)
   const view = events.reduce(applyFile, held === null ? null : decodeFile(held))
-  return view === null || events.length === 0 ? noChanges : { ...noChanges, files: [encodeFile(view)] }
+  if (view === null || events.length === 0) return noChanges
+  return { ...noChanges, files: [encodeFile(view)], notifications: events.flatMap(notificationsIn) }
 })

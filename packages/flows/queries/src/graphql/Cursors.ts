@@ -26,6 +26,15 @@ export const parseMessageCursor = (cursor: string): MessageId => {
   return kind === "m" && isMessageId(id) ? id : badInput("after is not a cursor of a conversation.")
 }
 
+export const notificationCursor = (position: number): string => encode(`n:${position}`)
+
+export const parseNotificationCursor = (cursor: string): number => {
+  const [kind, position] = decode(cursor).split(":")
+  return kind === "n" && /^[0-9]{1,15}$/.test(position ?? "")
+    ? Number(position)
+    : badInput("after is not a cursor of notifications.")
+}
+
 export const searchCursor = (offset: number): string => encode(`s:${offset}`)
 
 export const parseSearchCursor = (cursor: string): number => {

@@ -3,7 +3,7 @@
 
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { isStaff, type Principal } from "@holdfast/contracts/Principal"
-import type { FileJson, MessageJson, PersonJson, TicketRecord } from "@holdfast/database/ReadTables"
+import type { FileJson, MessageJson, NotificationRecord, PersonJson, TicketRecord } from "@holdfast/database/ReadTables"
 import { stageUnderWay, stateOfRecord } from "@holdfast/domain/attachment/Timeline"
 import { mayReadPart, mayReadStream } from "@holdfast/domain/Permissions"
 
@@ -88,6 +88,28 @@ export const messageNode = (viewer: Principal, message: MessageJson) => ({
   body: message.body,
   sentAt: message.sentAt
 })
+
+export interface NotificationNode {
+  readonly eventId: string
+  readonly position: number
+  readonly kind: string
+  readonly actor: PersonNode
+  readonly occurredAt: string
+  readonly readAt: string | null
+  readonly ticketId: string | null
+  readonly fileId: string | null
+}
+
+/** Those of this reader that they may read. */
+export const notificationNode = (viewer: Principal, record: NotificationRecord): NotificationNode => {
+  const { actor, occurredAtMs, readAtMs, ...rest } = record
+  return {
+    ...rest,
+    actor: personNode(viewer, actor),
+    occurredAt: new Date(occurredAtMs).toISOString(),
+    readAt: readAtMs === null ? null : new Date(readAtMs).toISOString()
+  }
+}
 
 export const mayReadFile = (viewer: Principal, file: FileJson): boolean =>
   mayReadStream(viewer, PrincipalId.make(file.ownerId))

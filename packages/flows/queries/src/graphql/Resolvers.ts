@@ -11,7 +11,15 @@ import { highlight, wordsOf } from "@holdfast/domain/ticket/SearchWords"
 import { Queries } from "@holdfast/resilience/Limits"
 import { Duration, Schema } from "effect"
 import { connection } from "./Connection.ts"
-import { messageCursor, parseMessageCursor, parseSearchCursor, parseTicketCursor, searchCursor } from "./Cursors.ts"
+import {
+  messageCursor,
+  notificationCursor,
+  parseMessageCursor,
+  parseNotificationCursor,
+  parseSearchCursor,
+  parseTicketCursor,
+  searchCursor
+} from "./Cursors.ts"
 import { badInput, forbidden, versionNotReached } from "./Errors.ts"
 import {
   type AttachmentNode,
@@ -19,6 +27,8 @@ import {
   mayReadFile,
   mayReadTicket,
   messageNode,
+  type NotificationNode,
+  notificationNode,
   type TicketNode,
   ticketNode,
   wayOf
@@ -224,4 +234,26 @@ export const ticketVolume = (
   const count = hours ?? 24
   if (count < 1 || count > Queries.volumeHoursMax) badInput(`hours must be from 1 to ${Queries.volumeHoursMax}.`)
   return context.read(context.environment.reads.volume(Date.parse(fromHour), count))
+}
+
+export const notifications = async (
+  _: unknown,
+  { after, first, unreadOnly }: PageArguments & { readonly unreadOnly: boolean },
+  context: RequestContext
+) => {
+  const before = after == null ? null : parseNotificationCursor(after)
+  const { environment, reader, viewer } = context
+  const page = await context.read(
+    environment.reads.notifications({ reader, first: pageSize(first), before, unreadOnly })
+  )
+  const edges = page.notifications.map((record) => ({
+    cursor: notificationCursor(record.position),
+    node: notificationNode(viewer, record)
+  }))
+  return { ...connection(edges, page.hasNextPage, before !== null), unreadCount: page.unreadCount }
+}
+
+export const notifiedTicket = async ({ ticketId }: NotificationNode, _: unknown, context: RequestContext) => {
+  const record = ticketId === null ? null : await context.ticket(TicketId.make(ticketId))
+  return record === null ? null : ticketNode(context.viewer, record)
 }

@@ -2,10 +2,12 @@
 // properties of the nodes made in Nodes.ts; only what needs a further read has a resolver. Printed as
 // `contracts/src/wire/schema.graphql`, which a test keeps current. There are no interfaces and unions, which Plan.ts relies on.
 import { FileState, TimelineStage } from "@holdfast/contracts/attachment/Stages"
+import { NotificationKind } from "@holdfast/contracts/notification/Kinds"
 import { Role } from "@holdfast/contracts/Principal"
 import { Audience, TicketPriority, TicketStatus } from "@holdfast/contracts/ticket/Status"
 import { TicketListName } from "@holdfast/contracts/ticket/Views"
-import { Queries } from "@holdfast/resilience/Limits"
+import { Notifications, Queries } from "@holdfast/resilience/Limits"
+import { Duration } from "effect"
 import { buildSchema, type GraphQLSchema, isObjectType, isScalarType } from "graphql"
 import * as Resolve from "./Resolvers.ts"
 
@@ -56,6 +58,11 @@ type Query {
     "At most ${Queries.volumeHoursMax}."
     hours: Int = 24
   ): [VolumeHour!]
+  """
+  What you were told of, newest first: the newest ${Notifications.keptMax} of the last ${Duration.toDays(Notifications.keptFor)} days. Mark them as read by the command ReadNotifications; the
+  subscription myNotifications goes on from here. Not available from the cache: while the read database is away, the subscription still tells.
+  """
+  notifications(${page}, unreadOnly: Boolean! = false): NotificationConnection
 }
 
 "An instant, ISO 8601 in UTC."
@@ -223,6 +230,29 @@ type VolumeHour {
   replies: Int!
 }
 
+"Why you are told."
+enum NotificationKind ${oneOf(NotificationKind.literals)}
+
+"Something that names you, is yours or answers you."
+type Notification {
+  "The event that it is about."
+  eventId: ID!
+  "What \`upTo\` of ReadNotifications takes."
+  position: Float!
+  kind: NotificationKind!
+  "Who caused it."
+  actor: Person!
+  occurredAt: DateTime!
+  "Null: not yet."
+  readAt: DateTime
+  "assigned, mentioned and replied."
+  ticketId: ID
+  "fileRejected."
+  fileId: ID
+  "The ticket that it is about, as you may read it."
+  ticket: Ticket
+}
+
 "Whether and where a page goes on."
 type PageInfo {
   hasNextPage: Boolean!
@@ -233,6 +263,7 @@ type PageInfo {
 ${connection("Ticket", "Ticket", '"Of the whole list."\n  totalCount: Int')}
 ${connection("Message", "Message")}
 ${connection("Search", "SearchHit")}
+${connection("Notification", "Notification", '"Of all, on whichever page."\n  unreadCount: Int!')}
 `
 
 const resolvers = {
@@ -242,11 +273,13 @@ const resolvers = {
     tickets: Resolve.tickets,
     file: Resolve.file,
     search: Resolve.search,
-    ticketVolume: Resolve.ticketVolume
+    ticketVolume: Resolve.ticketVolume,
+    notifications: Resolve.notifications
   },
   Ticket: { conversation: Resolve.conversation },
   TicketConnection: { totalCount: Resolve.totalCount },
-  Attachment: { file: Resolve.attachedFile }
+  Attachment: { file: Resolve.attachedFile },
+  Notification: { ticket: Resolve.notifiedTicket }
 }
 
 export const schema: GraphQLSchema = (() => {
