@@ -34,6 +34,7 @@ export const startChromium = async ({ reroute = {} }: ChromiumOptions = {}): Pro
     program,
     [
       ...["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"],
+      "--window-size=1280,900",
       ...["--disable-background-networking", "--disable-component-update", "--disable-extensions"],
       ...[`--user-data-dir=${profile}`, `--host-resolver-rules=${rules.join(",")}`],
       ...["--remote-debugging-pipe", "about:blank"]
@@ -175,7 +176,10 @@ export class Page {
 
   /** The text that is shown in the first element that fits. */
   text(selector: string): Promise<string> {
-    return this.evaluate(`document.querySelector(${JSON.stringify(selector)})?.innerText ?? ""`)
+    // An element that is hidden gives its `innerText` all the same.
+    return this.evaluate(
+      `((found) => (found?.checkVisibility() ? found.innerText : ""))(document.querySelector(${JSON.stringify(selector)}))`
+    )
   }
 
   /** Waits until the text fits; says what it was instead. */

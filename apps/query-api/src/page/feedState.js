@@ -5,7 +5,7 @@
 /**
  * `goal`: the gateway's newest position at its last greeting. `reached`: the newest that is shown.
  * @typedef {{ kind: "connecting" | "catchingUp" | "live" | "stale" | "cut" | "refused", sinceMs: number, goal: number, reached: number, sentence: string }} FeedState
- * @typedef {{ state?: string, position?: number }} Told
+ * @typedef {{ state?: string | undefined, position?: number | undefined }} Told
  * @typedef {{ type: "greeted", feed: Told | undefined } | { type: "told", feed: Told | undefined } | { type: "reached", position: number } | { type: "cut" } | { type: "refused", sentence: string }} FeedEvent
  */
 
@@ -17,7 +17,9 @@ export const feedAfter = (state, event, nowMs) => {
   switch (event.type) {
     case "greeted": {
       const goal = event.feed?.position ?? state.goal
-      return heard({ ...state, kind: "catchingUp", goal }, event.feed, state.kind, state.sinceMs, nowMs)
+      // What the gateway has is the goal; that it was seen here is another matter.
+      const told = { state: event.feed?.state }
+      return heard({ ...state, kind: "catchingUp", goal }, told, state.kind, state.sinceMs, nowMs)
     }
     case "told":
       return heard(state, event.feed, state.kind, state.sinceMs, nowMs)

@@ -73,7 +73,8 @@ const openWriting = () => {
 
 const start = (desk, viewer, token) => {
   setText(at("viewer"), `${viewer.name ?? viewer.id}, ${viewer.role}`)
-  for (const one of document.querySelectorAll("[data-staff]")) show(one, viewer.role !== "customer")
+  const isStaff = viewer.role !== "customer"
+  for (const one of document.querySelectorAll("[data-staff]")) show(one, isStaff)
   show(at("desk"), true)
 
   const writing = openWriting()
@@ -115,7 +116,7 @@ const start = (desk, viewer, token) => {
       if (source === "live") parts.ticket.mend()
     }
   })
-  openBoard({ desk, onBoard: writing.board })
+  if (isStaff) openBoard({ desk, onBoard: writing.board })
   openInbox({ desk, feed })
 
   at("file").addEventListener("change", ({ target }) => {

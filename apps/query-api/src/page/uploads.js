@@ -87,6 +87,8 @@ export class Uploads {
 
   #change(entry, upload) {
     entry.upload = upload
+    // What was under way may have got lost: only what the desk has said counts.
+    entry.sentBytes = upload.doneBytes
     kept.write("uploads", keptUploads([...this.#entries.values()].map((one) => one.upload)))
     this.#onChange()
   }
