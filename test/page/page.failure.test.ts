@@ -191,7 +191,7 @@ describe("the page", { timeout: 120_000 }, () => {
     await page.click("#send")
     await page.sees("#reply-state", /^(Not saved|Nobody knows)/)
     await page.sees("#reply-away", /Writing is refused since \d.*: The database is away\./)
-    await page.sees("#board", /command-api[^]*database is down since \d/)
+    await page.sees("#board", /command-api[\s\S]*database is down since \d/)
     await page.sees("#freshness", /The database is away: this is the copy of \d/)
     await page.sees("#feed", /Stale since \d/)
     expect(await page.text("#tickets")).toContain("Live from the branch office")

@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises"
 
 const untilAttemptsMax = 600
 const untilPauseMs = 50
-const program = "/usr/bin/chromium"
+const program = "chromium"
 
 export interface ChromiumOptions {
   /** Where connections to `host:port` really go, such as through a proxy that breaks them. */

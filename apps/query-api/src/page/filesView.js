@@ -92,7 +92,7 @@ const updateUpload = (item, entry) => {
   const hadFocus = [pause, resume].includes(document.activeElement)
   show(pause, isGoing)
   show(resume, phase === "paused" && entry.file !== null)
-  show(cancel, phase !== "attached" && phase !== "uploaded")
+  show(cancel, phase !== "attached" && (phase !== "uploaded" || entry.upload.sentence !== ""))
   // What was pressed is gone; its counterpart stands in its place.
   if (hadFocus && document.activeElement?.hidden !== false) [pause, resume, cancel].find((one) => !one.hidden)?.focus()
 }
@@ -111,8 +111,9 @@ const uploadWords = ({ file, sentBytes, upload }) => {
     case "waiting":
       return `Waiting at ${tenths} %. ${sentence} It goes on by itself.`
     case "uploaded":
-      return "All of it is there; being attached"
     case "away":
+      // What is tried again and again says the same all the while.
+      if (sentence === "") return "All of it is there; being attached"
       return `All of it is safe at the desk. Not attached yet: ${sentence} It is attached when the desk can write again.`
     case "attached":
       return "Attached"

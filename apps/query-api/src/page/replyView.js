@@ -120,7 +120,7 @@ export class ReplyView {
     }
     setText(at("send"), buttonWords(draft))
     at("send").setAttribute("aria-disabled", String(phase === "sending"))
-    show(at("when-back"), phase === "away" || phase === "unknown")
+    show(at("when-back"), isWaiting || phase === "away" || phase === "unknown")
     setText(at("when-back"), phase === "unknown" ? "Ask when it is back" : "Send when it is back")
     at("when-back").setAttribute("aria-pressed", String(isWaiting))
     at("reply-state").dataset.phase = phase
@@ -136,24 +136,24 @@ const showField = (draft) => {
   field.setAttribute("aria-invalid", String(draft.phase === "refused"))
 }
 
-const buttonWords = ({ audience, phase }) => {
-  if (phase === "sending") return "Sending"
+const buttonWords = ({ audience, isWaiting, phase }) => {
+  if (phase === "sending") return isWaiting ? "Send now" : "Sending"
   if (phase === "unknown") return "Ask again"
-  return sendWords[audience]
+  return isWaiting ? "Send now" : sendWords[audience]
 }
 
-/** Null: leave what stands there. */
+/** Null: leave what stands there. What is tried again and again says the same all the while. */
 const stateWords = (draft, away) => {
   const { isWaiting, phase, sentence, text } = draft
-  if (phase === "sending") return "Sending."
+  if (phase === "sending" && !isWaiting) return "Sending."
   if (phase === "refused") return `Not saved. ${sentence}`
-  if (phase === "away") {
-    const next = isWaiting ? "It is sent as soon as the desk can write again." : "Your text is kept; send it again."
-    return `Not saved. ${away === null ? sentence : `Writing is refused since ${away}`} ${next}`
-  }
   if (phase === "unknown") {
     const next = asksByItself(draft) ? "Asking again." : "Ask again: it is never saved twice."
     return `Nobody knows yet whether it is saved. ${sentence} ${next}`
+  }
+  if (phase === "away" || phase === "sending") {
+    const next = isWaiting ? "It is sent as soon as the desk can write again." : "Your text is kept; send it again."
+    return away === null && !isWaiting ? `Not saved. ${sentence} ${next}` : `Not saved yet. ${next}`
   }
   return text === "" ? null : ""
 }
