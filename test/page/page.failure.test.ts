@@ -217,6 +217,11 @@ describe("the page", { timeout: 120_000 }, () => {
   it("is clear to everybody: names, landmarks, contrast in light and dark, 320 px, 200 % zoom", async () => {
     const tree = await page.accessibility()
     expect(tree.filter(({ name, role }) => named.has(role) && name === "")).toEqual([])
+    await page.evaluate(`document.activeElement.blur(); document.querySelector("h1").focus()`)
+    await page.tabTo(".skip")
+    await page.press("Enter")
+    expect(await page.evaluate("document.activeElement.id")).toBe("ticket")
+    expect(await page.text("#ticket-title")).toContain("The scanner hums")
     const roles = new Set(tree.map(({ role }) => role))
     for (const role of ["banner", "navigation", "main", "complementary", "log", "status", "form"]) {
       expect(roles).toContain(role)

@@ -6,7 +6,9 @@ import { feedAfter, initialFeed } from "/feedState.js"
 
 const retryMsMin = 500
 const retryMsMax = 10_000
-const signEveryMs = 4000
+const signEveryMs = 3000
+// A line that carries an upload may take seconds for a sign of life.
+const signsMissedMax = 2
 const protocol = "graphql-transport-ws"
 const needsToken = new Set([4401, 4403])
 
@@ -22,7 +24,7 @@ export class Feed {
   #state = initialFeed(Date.now())
   #socket = null
   #isGreeted = false
-  #isSignDue = false
+  #signsDue = 0
   #attempts = 0
   #ids = 0
   #retry
@@ -76,21 +78,21 @@ export class Feed {
     const { token, url } = this.#options
     const socket = new WebSocket(url, protocol)
     this.#socket = socket
-    this.#isSignDue = false
+    this.#signsDue = 0
     this.#sign = setInterval(() => this.#askForSign(), signEveryMs)
     socket.onopen = () => this.#send({ type: "connection_init", payload: { authorization: `Bearer ${token}` } })
     socket.onmessage = ({ data }) => {
       if (socket !== this.#socket) return
-      this.#isSignDue = false
+      this.#signsDue = 0
       this.#receive(JSON.parse(data))
     }
     socket.onclose = ({ code, reason }) => this.#cut(socket, code, reason)
   }
 
-  /** Whatever arrives is a sign of life; a whole interval without one, though it was asked for, is a cut. */
+  /** Whatever arrives is a sign of life; to have asked in vain for some time is a cut. */
   #askForSign() {
-    if (this.#isSignDue) return this.#cut(this.#socket)
-    this.#isSignDue = true
+    if (this.#signsDue >= signsMissedMax) return this.#cut(this.#socket)
+    this.#signsDue++
     this.#send({ type: "ping" })
   }
 

@@ -1,6 +1,7 @@
 // The newest tickets. Changes that arrive close together are read together, one reading at a time; what cannot be read anew stays, and says of
 // when it is.
 import { at, el, setText, showList } from "/elements.js"
+import { makeReader } from "/reader.js"
 import { clock, person, statusWords } from "/words.js"
 
 const ticketsShown = 20
@@ -20,8 +21,6 @@ export const openList = ({ desk, feed, onRead, onWritten }) => {
   let troubleSince = null
   let openId = null
   let nodes = []
-  let wanted = false
-  let reading = false
 
   const render = () =>
     showList(
@@ -53,16 +52,7 @@ export const openList = ({ desk, feed, onRead, onWritten }) => {
     }
   }
 
-  const refresh = async () => {
-    wanted = true
-    if (reading) return
-    reading = true
-    while (wanted) {
-      wanted = false
-      await read().catch(() => {})
-    }
-    reading = false
-  }
+  const refresh = makeReader(read)
 
   const start = async () => {
     const position = await read().catch(() => 0)
@@ -72,12 +62,12 @@ export const openList = ({ desk, feed, onRead, onWritten }) => {
       position,
       onChange: ({ ticketListChanged }) => {
         onWritten(ticketListChanged.occurredAt)
-        refresh()
+        refresh(ticketListChanged.position)
       },
       onResync: read,
       onRefused: (sentence) => setText(at("freshness"), `The list is not live: ${sentence}`)
     })
-    setInterval(refresh, readAgainMs)
+    setInterval(() => refresh(), readAgainMs)
   }
 
   start()

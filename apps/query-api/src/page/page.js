@@ -146,6 +146,11 @@ const followAddress = ({ list, presence, renderUploads, reply, ticket }) => {
     ticket.open(id)
   }
   addEventListener("hashchange", follow)
+  // The address says which ticket is open, so this link may not change it.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault()
+    at("ticket").focus()
+  })
   follow()
 }
 

@@ -2,6 +2,7 @@
 // cannot just now, nothing is shown and nothing else is missing.
 import { at, el, setText, show, showList } from "/elements.js"
 import { freshId } from "/ids.js"
+import { makeReader } from "/reader.js"
 import { clock, person } from "/words.js"
 
 const typingEveryMs = 3000
@@ -106,6 +107,8 @@ export const openInbox = ({ desk, feed }) => {
     return freshness.position ?? 0
   }
 
+  const refresh = makeReader(read)
+
   const readAll = async () => {
     const { kind, sentence } = await desk.command("/v1/notifications/read", { upTo: newest }, freshId())
     if (kind !== "accepted") setText(at("inbox-state"), `Not marked as read. ${sentence}`)
@@ -121,7 +124,7 @@ export const openInbox = ({ desk, feed }) => {
       query: toldQuery,
       variables: {},
       position,
-      onChange: () => read().catch(() => {}),
+      onChange: ({ myNotifications }) => refresh(myNotifications.position),
       onResync: read,
       onRefused: () => show(at("inbox"), false)
     })
