@@ -77,6 +77,11 @@ export class PageWorld {
     await Effect.runPromise(proxy.set(fault))
   }
 
+  async mend(): Promise<void> {
+    for (const door of doors) await this.set(door, { _tag: "Pass" })
+    await this.healPostgres()
+  }
+
   /** PostgreSQL accepts connections and answers nothing, until it is healed. */
   hangPostgres(): Promise<void> {
     return Effect.runPromise(askOutage(this.#control, { dependency: "postgres", fault: "hang", seconds: 300 }))

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { Page } from "@holdfast/testkit/Chromium"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest"
 import { tooFaint } from "./Contrast.ts"
 import { PageWorld } from "./PageWorld.ts"
 
@@ -47,6 +47,9 @@ describe("the page", { timeout: 120_000 }, () => {
     await world?.stop()
     await rm(folder, { recursive: true, force: true })
   }, 60_000)
+
+  // What one story has broken is not the next one's.
+  afterEach(() => world.mend())
 
   it("asks who is there, and keeps the token out of the address", async () => {
     await page.sees("#token-form", "Who are you?")

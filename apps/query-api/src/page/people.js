@@ -19,11 +19,10 @@ export const openPresence = ({ feed, viewer }) => {
   let lastTold = { key: "", atMs: 0 }
 
   const render = ({ collision, isStaffWriting, people }) => {
-    const words = presenceWords(
-      people.filter(({ id }) => id !== viewer.id),
-      collision,
-      isStaffWriting
-    )
+    const others = people.filter(({ id }) => id !== viewer.id)
+    // A customer is told nothing else; of the desk, each is named, and the writer may be oneself.
+    const isDeskWriting = viewer.role === "customer" && isStaffWriting
+    const words = presenceWords(others, collision, isDeskWriting)
     show(at("presence"), words !== "")
     setText(at("presence"), words)
     at("presence").dataset.state = collision ? "degraded" : "up"
@@ -57,13 +56,13 @@ export const openPresence = ({ feed, viewer }) => {
   }
 }
 
-const presenceWords = (others, collision, isStaffWriting) => {
+const presenceWords = (others, collision, isDeskWriting) => {
   const names = (state) => others.filter((one) => one.state === state).map(person)
   const writing = names("writing")
   const viewing = names("viewing")
   const parts = []
   if (writing.length > 0) parts.push(`${list(writing)} ${writing.length === 1 ? "is" : "are"} writing.`)
-  else if (others.length === 0 && isStaffWriting) parts.push("Somebody of the desk is writing.")
+  else if (isDeskWriting) parts.push("Somebody of the desk is writing.")
   if (viewing.length > 0) parts.push(`${list(viewing)} ${viewing.length === 1 ? "is" : "are"} here, too.`)
   if (collision && writing.length > 0) parts.push("You write at the same time: agree who answers.")
   return parts.join(" ")
