@@ -20,19 +20,22 @@ export class PageWorld {
   readonly browser: Chromium
   /** The person at the page. */
   readonly agent: string
+  /** Another of the desk. */
+  readonly colleague: string
   /** The person elsewhere. */
   readonly customer: string
   readonly #proxies: ReadonlyMap<Door, FaultProxy>
   readonly #scope: Scope.Closeable
 
   private constructor(
-    parts: Pick<PageWorld, "desk" | "browser" | "agent" | "customer">,
+    parts: Pick<PageWorld, "desk" | "browser" | "agent" | "colleague" | "customer">,
     proxies: ReadonlyMap<Door, FaultProxy>,
     scope: Scope.Closeable
   ) {
     this.desk = parts.desk
     this.browser = parts.browser
     this.agent = parts.agent
+    this.colleague = parts.colleague
     this.customer = parts.customer
     this.#proxies = proxies
     this.#scope = scope
@@ -55,8 +58,9 @@ export class PageWorld {
       const browser = await startChromium({ reroute })
       await ending(() => browser.stop())
       const agent = await tokenOf(desk, "agent", "ada", "Ada Agent")
+      const colleague = await tokenOf(desk, "agent", "kim", "Kim Agent")
       const customer = await tokenOf(desk, "customer", "carla", "Carla Customer")
-      return new PageWorld({ desk, browser, agent, customer }, proxies, scope)
+      return new PageWorld({ desk, browser, agent, colleague, customer }, proxies, scope)
     } catch (cause) {
       await Effect.runPromise(Scope.close(scope, Exit.void))
       throw cause
@@ -104,6 +108,11 @@ export class PageWorld {
   /** Somebody else replies. */
   reply(ticketId: string, body: string): Promise<void> {
     return this.#write(this.customer, `/v1/tickets/${ticketId}/replies`, { body })
+  }
+
+  /** The colleague gives the ticket to the person at the page. */
+  assign(ticketId: string): Promise<void> {
+    return this.#write(this.colleague, `/v1/tickets/${ticketId}/assignment`, { assigneeId: "ada" })
   }
 
   close(ticketId: string): Promise<void> {

@@ -114,6 +114,29 @@ describe("the page", { timeout: 120_000 }, () => {
     await page.sees("#messages", "In D, definitely.")
   })
 
+  it("shows who else is there, and warns two who write at the same time", async () => {
+    const other = await world.browser.open(`${world.pageUrl}/#token=${world.colleague}`)
+    await other.click(`#tickets a[href="#ticket/${ticketId}"]`)
+    await page.sees("#presence", "Kim Agent is here, too.")
+    await other.click("#text")
+    await other.type("I am on it")
+    await page.sees("#presence", "Kim Agent is writing.")
+    await write("So am I")
+    await page.sees("#presence", "You write at the same time")
+    await other.visit("about:blank")
+    await page.until("the colleague is gone", async () => (await page.text("#presence")) === "")
+    await page.evaluate(`document.querySelector("#text").select()`)
+    await page.press("Delete")
+    await page.until("the text is gone", () => page.evaluate(`document.querySelector("#text").value === ""`))
+  })
+
+  it("tells what is for you, until you have read it", async () => {
+    await world.assign(ticketId)
+    await page.sees("#inbox", /unread[\s\S]*Kim Agent gave you #\d+ The scanner hums/)
+    await page.click("#read-all")
+    await page.sees("#inbox", "Nothing new.")
+  })
+
   it("says so when it is cut off, and comes back without a gap", async () => {
     await world.set("realtime", refuse)
     await page.sees("#feed", /Cut off since .*, trying again/)

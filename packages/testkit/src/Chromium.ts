@@ -130,6 +130,7 @@ const keys: Readonly<Record<string, { readonly code: number; readonly text?: str
   Tab: { code: 9 },
   Enter: { code: 13, text: "\r" },
   Space: { code: 32, text: " " },
+  Delete: { code: 46 },
   ArrowDown: { code: 40 },
   ArrowRight: { code: 39 }
 }
