@@ -7,6 +7,7 @@ import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs"
 import { createConnection } from "node:net"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { isRunning, processesBelow, signalOne } from "@holdfast/database/embedded/ProcessTree"
 import { findExecutable } from "./Binaries.ts"
 
 /** All that is needed to start one server; made by the file that knows this server. */
@@ -33,6 +34,7 @@ const stopDeadlineMs = 15_000
 const killDeadlineMs = 5_000
 const greetingDeadlineMs = 1_000
 const greetingPauseMs = 100
+const endedPauseMs = 10
 const logTailLines = 15
 
 export class ServerProcess {
@@ -78,10 +80,15 @@ export class ServerProcess {
     await this.kill()
   }
 
-  /** The end that a power cut brings: nothing is flushed, nothing is told. */
+  /** The end that a power cut brings: nothing is flushed, nothing is told. Of PostgreSQL, whose processes are groups of their own, all have ended. */
   async kill(): Promise<void> {
+    const below = this.pid === undefined || !this.running ? [] : processesBelow(this.pid)
     this.signal("SIGKILL")
-    if (!(await this.#ended(killDeadlineMs))) throw new Error(`${this.plan.name} survived SIGKILL.`)
+    for (const pid of below) signalOne(pid, "SIGKILL")
+    const deadline = Date.now() + killDeadlineMs
+    await this.#ended(killDeadlineMs)
+    while (below.some(isRunning) && Date.now() < deadline) await pause(endedPauseMs)
+    if (this.running || below.some(isRunning)) throw new Error(`${this.plan.name} survived SIGKILL.`)
   }
 
   /** Sends a signal to the server and everything it started: SIGSTOP hangs it with its sockets open, SIGCONT heals it. */

@@ -1,8 +1,8 @@
 // PostgreSQL away in every way that it can be, under a whole desk with people on it: writes are refused in plain words and truthfully,
 // reads go on, uploads are taken, feeds stay, everything heals by itself, and nothing acknowledged is lost or there twice.
 // HOLDFAST_OUTAGE_SECONDS makes each outage longer than the few seconds that a test run has.
-import { readdirSync, readFileSync } from "node:fs"
 import { setTimeout as pause } from "node:timers/promises"
+import { signalTree } from "@holdfast/database/embedded/ProcessTree"
 import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
 import { Duration, Effect } from "effect"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
@@ -103,9 +103,7 @@ describe("PostgreSQL", () => {
   it(
     "hung: every process of it, with the sockets open",
     () => {
-      const all = (name: NodeJS.Signals) => () => {
-        for (const pid of [postmaster(), ...childrenOf(postmaster())]) process.kill(pid, name)
-      }
+      const all = (name: NodeJS.Signals) => () => signalTree(postmaster(), name)
       return outage("all processes hung", all("SIGSTOP"), all("SIGCONT"))
     },
     testDeadlineMs
@@ -164,11 +162,14 @@ describe("PostgreSQL", () => {
   )
 })
 
+// From a place in its log whose bytes are no text: reads that wait for the standby have been seen to fail there.
 describe("PostgreSQL with a synchronous standby", () => {
   let standby: ServerProcess
 
   beforeAll(async () => {
     standby = await startStandby(world.postgres, "standby_1")
+    await world.truth.ask("SELECT pg_switch_wal()::text")
+    await world.truth.ask("SELECT pg_logical_emit_message(true, 'test', repeat('x', 9000000))::text")
   }, testDeadlineMs)
   afterAll(async () => {
     await standby?.stop()
@@ -212,17 +213,3 @@ const endSessionsOfTheDesk =
   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast %'"
 
 const postmaster = (): number => world.postgres.pid ?? 0
-
-const childrenOf = (parent: number): ReadonlyArray<number> =>
-  readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => parentOf(pid) === parent)
-    .map(Number)
-
-const parentOf = (pid: string): number => {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[1])
-  } catch {
-    return 0
-  }
-}

@@ -5,9 +5,12 @@
 import { type SqlClient, SqlError } from "effect/sql"
 import { sqlState } from "./SqlFailure.ts"
 
-/** An expression that makes its statement wait until a synchronous standby, if there is one, has all that the statement could see. */
+/**
+ * An expression that makes its statement wait until a synchronous standby, if there is one, has all that the statement could see. A boolean or
+ * null: the driver knows no log positions and took their bytes for text, which half of them are not.
+ */
 export const awaitStandby =
-  "CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'holdfast', '') END"
+  "CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'holdfast', '') IS NOT NULL END"
 
 /** The answer of a standby to a write. */
 export const isReadOnly = (error: unknown): boolean => SqlError.isSqlError(error) && sqlState(error.reason) === "25006"
