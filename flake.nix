@@ -31,7 +31,7 @@
         pkgs.git
       ];
 
-      # What the means of failure are made of.
+      # What the means of failure are made of, and the browser of the page's tests.
       faultTools = pkgs: [
         pkgs.iproute2
         pkgs.util-linux
@@ -41,6 +41,7 @@
         pkgs.haproxy
         pkgs.openssl
         pkgs.libfaketime
+        pkgs.chromium
       ];
 
       linuxShell = pkgs: (pkgs.buildFHSEnv { name = "holdfast"; targetPkgs = pkgs: tools pkgs ++ faultTools pkgs; runScript = "bash"; }).env;

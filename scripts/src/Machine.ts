@@ -30,6 +30,8 @@ const requirements: ReadonlyArray<Requirement> = [
   program("bwrap", "bubblewrap"),
   program("haproxy", "haproxy"),
   program("openssl", "openssl"),
+  // The live page is tested in it.
+  program("chromium", "chromium"),
   // The means of failure: a bad line, a small disk, a failing fsync, another clock. They need root as well; their tests say so.
   program("ip", "iproute2"),
   program("setpriv", "util-linux"),

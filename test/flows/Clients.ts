@@ -217,12 +217,7 @@ export const feedUntil = async (
   variables: { readonly id: string; readonly after: number },
   last: string
 ): Promise<ReadonlyArray<FeedEvent>> => {
-  const client = createClient({
-    url: desk.url.realtime,
-    webSocketImpl: WebSocket,
-    connectionParams: { authorization: `Bearer ${token}` },
-    retryAttempts: 0
-  })
+  const client = socketClient(desk, token)
   const events: Array<FeedEvent> = []
   const text =
     "subscription($id: ID!, $after: Position) { ticketChanged(id: $id, after: $after) { type position streamVersion } }"
@@ -234,3 +229,30 @@ export const feedUntil = async (
   await client.dispose()
   return events
 }
+
+/** What a subscription gives, until it gives what is waited for. */
+export const subscribedUntil = async <Data>(
+  desk: Desk,
+  token: string,
+  text: string,
+  variables: Readonly<Record<string, unknown>>,
+  isLast: (data: Data) => boolean
+): Promise<ReadonlyArray<Data>> => {
+  const client = socketClient(desk, token)
+  const given: Array<Data> = []
+  for await (const { data, errors } of client.iterate<Data>({ query: text, variables: { ...variables } })) {
+    if (errors !== undefined || data == null) throw new Error(`the feed answered ${JSON.stringify(errors)}`)
+    given.push(data)
+    if (isLast(data)) break
+  }
+  await client.dispose()
+  return given
+}
+
+export const socketClient = (desk: Desk, token: string) =>
+  createClient({
+    url: desk.url.realtime,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${token}` },
+    retryAttempts: 0
+  })

@@ -14,6 +14,8 @@ import {
   query,
   replyByGrpc,
   replyByRpc,
+  socketClient,
+  subscribedUntil,
   until,
   upload,
   uploadWithCuts
@@ -25,6 +27,15 @@ const mebibyte = 1024 * 1024
 const hourMs = 3_600_000
 
 const fileQuery = `query($id: ID!) { file(id: $id) { state mediaType downloadUrl rejection { reason detail } derivatives { kind downloadUrl } timeline { stage outcome } } }`
+
+const notificationsQuery =
+  "{ notifications(first: 5) { unreadCount nodes { kind position readAt actor { id } ticket { id } } } }"
+const typing = "mutation($id: ID!) { typing(ticketId: $id, isTyping: true) }"
+
+interface Notified {
+  readonly unreadCount: number
+  readonly nodes: ReadonlyArray<{ readonly position: number; readonly readAt: string | null }>
+}
 
 interface FileAnswer {
   readonly file: {
@@ -260,6 +271,54 @@ export const deskFlow = (mode: Mode) =>
       expect(seen.map(({ type }) => type)).toEqual(
         events.map(({ type }) => type).filter((type) => type !== "NoteAdded")
       )
+    })
+
+    it("tells an agent what names them, and another device that it was read", async () => {
+      const bob = await desk.token("agent", "bob", "Bob Agent")
+      const id = randomUUIDv7()
+      await command(desk, customer, "/v1/tickets", { subject: "No network", body: "None." }, id)
+      await command(desk, agent, `/v1/tickets/${id}/notes`, { body: "Yours?", mentions: ["bob"] }, randomUUIDv7())
+      const kept = (count: number) =>
+        until(`bob has ${count} unread`, async () => {
+          const { data } = await query<{ notifications: Notified }>(desk, bob, notificationsQuery)
+          return data.notifications.unreadCount === count ? data.notifications : null
+        })
+      const [newest] = (await kept(1)).nodes
+      expect(newest).toMatchObject({ kind: "mentioned", actor: { id: "ada" }, ticket: { id } })
+      const read = await command(desk, bob, "/v1/notifications/read", { upTo: newest?.position }, randomUUIDv7())
+      expect(read.status).toBe(200)
+      expect((await kept(0)).nodes[0]?.readAt).not.toBeNull()
+      const told = await subscribedUntil<{ myNotifications: { kind: string } }>(
+        desk,
+        bob,
+        "subscription($after: Position) { myNotifications(after: $after) { kind } }",
+        { after: before },
+        ({ myNotifications }) => myNotifications.kind === "read"
+      )
+      expect(told.map(({ myNotifications }) => myNotifications.kind)).toEqual(["mentioned", "read"])
+    })
+
+    it("warns two agents who write on one ticket", async () => {
+      const bob = await desk.token("agent", "bob", "Bob Agent")
+      const writing = [agent, bob].map((token) => socketClient(desk, token))
+      const say = () => Promise.all(writing.map((client) => client.iterate({ query: typing, variables }).next()))
+      const variables = { id: ticketId }
+      const saying = setInterval(() => void say(), 500)
+      const seen = await subscribedUntil<{ presence: { collision: boolean; people: ReadonlyArray<{ id: string }> } }>(
+        desk,
+        agent,
+        "subscription($id: ID!) { presence(ticketId: $id) { people { id state } collision } }",
+        variables,
+        ({ presence }) => presence.collision
+      )
+      clearInterval(saying)
+      await Promise.all(writing.map((client) => client.dispose()))
+      expect(
+        seen
+          .at(-1)
+          ?.presence.people.map(({ id }) => id)
+          .toSorted()
+      ).toEqual(["ada", "bob"])
     })
 
     it("carries one trace id through every process that the command passed", async () => {

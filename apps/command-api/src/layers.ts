@@ -36,7 +36,13 @@ const routes = Layer.mergeAll(
 
 const http = Layer.unwrap(
   Effect.map(Settings, ({ allowedOrigins, commandPort, host }) =>
-    serve(routes, { allowedOrigins, host, port: commandPort, portVariable: "HOLDFAST_COMMAND_PORT" })
+    serve(routes, {
+      allowedOrigins,
+      takesOwnPages: true,
+      host,
+      port: commandPort,
+      portVariable: "HOLDFAST_COMMAND_PORT"
+    })
   )
 )
 

@@ -37,6 +37,7 @@ export const layer = Layer.unwrap(
       portVariable: "HOLDFAST_FILE_PORT",
       receiveDeadline: null,
       allowedOrigins,
+      takesOwnPages: true,
       connectionsMax: Files.socketsMax,
       prepare
     })

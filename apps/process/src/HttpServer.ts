@@ -35,6 +35,8 @@ export interface ServeOptions {
   readonly receiveDeadline?: Duration.Duration | null
   /** Origins of web pages that may call; none by default. */
   readonly allowedOrigins?: ReadonlyArray<string>
+  /** Pages from other ports of this host may call too: the status page is one. */
+  readonly takesOwnPages?: boolean
   /** Open at once; `Http.connectionsMax` unless told. */
   readonly connectionsMax?: number
   /** Sees the server before it listens: a gateway takes WebSocket upgrades here. */
@@ -133,10 +135,29 @@ const prepareAnswer = (request: IncomingMessage, response: ServerResponse) => {
   for (const [name, value] of Object.entries(securityHeaders)) response.setHeader(name, value)
 }
 
-const withCors = ({ allowedOrigins = [] }: ServeOptions) =>
+const withCors = ({ allowedOrigins = [], takesOwnPages = false }: ServeOptions) => {
+  // A predicate, because an empty list would mean every origin.
+  const listed = corsFor((origin) => allowedOrigins.includes(origin))
+  if (!takesOwnPages) return listed
+  const own = corsFor(() => true)
+  return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>) => {
+    const answers = { listed: listed(app), own: own(app) }
+    return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
+      isSameHost(headers.origin, headers.host) ? answers.own : answers.listed
+    )
+  }
+}
+
+/** Whoever serves pages on this host is trusted as the desk is; and nothing is given without a token, which no browser sends by itself. */
+const isSameHost = (origin: string | undefined, host: string | undefined): boolean =>
+  origin !== undefined &&
+  URL.canParse(origin) &&
+  URL.canParse(`http://${host}`) &&
+  new URL(origin).hostname === new URL(`http://${host}`).hostname
+
+const corsFor = (allowedOrigins: (origin: string) => boolean) =>
   HttpMiddleware.cors({
-    // A predicate, because an empty list would mean every origin.
-    allowedOrigins: (origin) => allowedOrigins.includes(origin),
+    allowedOrigins,
     allowedMethods: ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"],
     allowedHeaders: corsRequestHeaders,
     exposedHeaders: corsAnswerHeaders,

@@ -165,8 +165,26 @@ describe("other origins", () => {
 
   it.live("may not call by default", () =>
     Effect.gen(function* () {
-      const { headers } = yield* get(`${yield* listening()}/hello`, { headers: { origin: "https://desk.example" } })
-      expect(headers.get("access-control-allow-origin")).toBeNull()
+      const base = yield* listening()
+      for (const origin of ["https://desk.example", "http://127.0.0.1:7410"]) {
+        const { headers } = yield* get(`${base}/hello`, { headers: { origin } })
+        expect(headers.get("access-control-allow-origin")).toBeNull()
+      }
+    })
+  )
+
+  it.live("on this host may call a server that takes the desk's own pages, others still may not", () =>
+    Effect.gen(function* () {
+      const base = yield* listening({ takesOwnPages: true, allowedOrigins: ["https://desk.example"] })
+      const allowed = (origin: string) =>
+        Effect.map(get(`${base}/hello`, { headers: { origin } }), ({ headers }) =>
+          headers.get("access-control-allow-origin")
+        )
+      expect(yield* allowed("http://127.0.0.1:7410")).toBe("http://127.0.0.1:7410")
+      expect(yield* allowed("https://desk.example")).toBe("https://desk.example")
+      for (const origin of ["http://127.0.0.1.evil.example", "https://evil.example", "null"]) {
+        expect(yield* allowed(origin)).toBeNull()
+      }
     })
   )
 })

@@ -33,10 +33,11 @@ const executor = Layer.unwrap(
 
 export const layer = Layer.unwrap(
   Effect.gen(function* () {
-    const { allowedOrigins, host, queryPort, realtimePort, statusTargets } = yield* Settings
+    const settings = yield* Settings
+    const { allowedOrigins, host, queryPort, statusTargets } = settings
     const graphql: NodeHandler = yield* makeHandler({ allowedOrigins })
     const routes = Layer.mergeAll(
-      PageRoutes.layer({ realtimePort }),
+      PageRoutes.layer(settings),
       // Neither is needed alone: HTTP answers as long as one of them does.
       HealthRoutes.layer({ process: name, needs: [] })
     )

@@ -739,10 +739,6 @@ export const Notifications = {
   /** The newest of one person; who has more unread reads the tickets. */
   keptMax: 500,
   keptFor: Duration.days(90),
-  /** People whom one message names. */
-  mentionsMax: 50,
-  /** Notifications that one command marks as read; more are read by position. */
-  readEventsMax: 200,
   /** Old ones removed in one statement. */
   sweepMax: 1_000
 } as const

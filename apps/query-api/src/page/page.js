@@ -1,168 +1,188 @@
-// The status page: what runs, what is degraded since when, and the newest tickets as they change. The token comes in the address
-// after the #, which browsers do not send to anybody; it is kept in this tab only. Everything from the desk is shown as text.
-import { openFeed } from "/feed.js"
+// The live page: what runs, the newest tickets, one ticket with its conversation and files, a place to write and to upload. The token comes
+// in the address after the #, which browsers do not send to anybody, or is pasted; it is kept in this tab only. Everything from the desk is
+// shown as text.
+import { writingAway } from "/boardState.js"
+import { openBoard } from "/boardView.js"
+import { openDesk } from "/desk.js"
+import { at, kept, setText, show } from "/elements.js"
+import { Feed } from "/feed.js"
+import { feedWords } from "/feedState.js"
+import { showUploads } from "/filesView.js"
+import { openList } from "/listView.js"
+import { openInbox, openPresence } from "/people.js"
+import { ReplyView } from "/replyView.js"
+import { TicketView } from "/ticketView.js"
+import { Uploads } from "/uploads.js"
+import { clock } from "/words.js"
 
-const statusEveryMs = 2000
-const ticketsShown = 20
-
-const listQuery = `query($first: Int!) {
-  tickets(list: all, first: $first) {
-    nodes { id number subject status updatedAt requester { id name } assignee { id name } }
-  }
-}`
-const changesQuery = `subscription($after: Position) {
-  ticketListChanged(list: all, after: $after) { position ticketId }
-}`
-
-const at = (id) => document.getElementById(id)
+const meQuery = "{ me { id name role } }"
+const startAgainMs = 3000
 
 const readToken = () => {
   const given = new URLSearchParams(location.hash.slice(1)).get("token")
   if (given !== null) {
-    sessionStorage.setItem("holdfast-token", given)
+    kept.write("token", given)
     history.replaceState(null, "", location.pathname)
   }
-  return given ?? sessionStorage.getItem("holdfast-token")
+  return given ?? kept.read("token")
 }
 
 const say = (text) => {
-  at("notice").textContent = text
-  at("notice").hidden = text === ""
+  setText(at("notice"), text)
+  show(at("notice"), text !== "")
 }
 
-const cell = (text, attributes = {}) => {
-  const made = document.createElement("td")
-  made.textContent = text
-  Object.assign(made.dataset, attributes)
-  return made
+const askForToken = (why) => {
+  say(why)
+  show(at("token-form"), true)
 }
 
-const row = (cells) => {
-  const made = document.createElement("tr")
-  made.append(...cells)
-  return made
-}
-
-const clock = (instant) => (instant === null ? "" : new Date(instant).toLocaleTimeString())
-const person = (someone) => (someone === null ? "nobody" : (someone.name ?? someone.id))
+const now = (instant) => clock(instant, Date.now())
 
 const showFeed = (state) => {
-  const words = {
-    connecting: "Connecting to the live feed…",
-    live: "Live",
-    stale: "Live feed is behind; nothing is lost"
-  }
-  at("feed").textContent = words[state]
-  at("feed").dataset.state = state
+  setText(at("feed"), feedWords(state, now))
+  at("feed").dataset.state = state.kind
+  if (state.kind === "refused") askForToken(`${state.sentence}. What you wrote is kept; give a fresh token to go on.`)
 }
 
-const dependencyWords = ({ dependency, since, state }) =>
-  state === "up" ? `${dependency}: up` : `${dependency}: ${state} since ${clock(since)}`
+const ticketInAddress = () => /^#ticket\/([0-9a-f-]{36})$/.exec(location.hash)?.[1] ?? null
 
-const showProcesses = ({ processes }) => {
-  at("processes").replaceChildren(
-    ...processes.map(({ dependencies, name, since, state }) =>
-      row([
-        cell(name),
-        cell(state, { state }),
-        cell(clock(since)),
-        cell(dependencies.map(dependencyWords).join(", ") || "nothing")
-      ])
-    )
-  )
-}
-
-const watchProcesses = async (token) => {
-  try {
-    const response = await fetch("/status.json", { headers: { authorization: `Bearer ${token}` } })
-    if (response.ok) showProcesses(await response.json())
-    else
-      at("processes").replaceChildren(row([cell("query-api"), cell(`answered ${response.status}`, { state: "down" })]))
-  } catch {
-    at("processes").replaceChildren(row([cell("query-api"), cell("does not answer", { state: "down" })]))
-  }
-  setTimeout(() => watchProcesses(token), statusEveryMs)
-}
-
-const showFreshness = ({ asOf, source }) => {
-  at("freshness").textContent =
-    source === "live" ? `Up to date at ${clock(asOf)}` : `The database is away: this is the copy of ${clock(asOf)}`
-  at("freshness").dataset.state = source === "live" ? "live" : "stale"
-}
-
-const showTickets = (nodes, changedIds) => {
-  at("tickets").replaceChildren(
-    ...nodes.map(({ assignee, id, number, requester, status, subject, updatedAt }) => {
-      const cells = [`#${number}`, subject, status, person(requester), person(assignee), clock(updatedAt)]
-      const made = row(cells.map((text) => cell(text)))
-      if (changedIds.has(id)) made.className = "new"
-      return made
-    })
-  )
-}
-
-/** Reads the list and tells the position that it holds. */
-const readTickets = async (token, changedIds) => {
-  const response = await fetch("/graphql", {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json", accept: "application/json" },
-    body: JSON.stringify({ query: listQuery, variables: { first: ticketsShown } })
-  })
-  const { data, errors, extensions } = await response.json()
-  if (errors !== undefined) throw new Error(errors[0].message)
-  say("")
-  showTickets(data.tickets.nodes, changedIds)
-  showFreshness(extensions.freshness)
-  return extensions.freshness.position
-}
-
-/** Changes that arrive close together are read together, one read at a time. */
-const makeRefresh = (token) => {
-  const changedIds = new Set()
-  let wanted = false
-  let reading = false
-  const run = async () => {
-    reading = true
-    while (wanted) {
-      wanted = false
-      const shown = new Set(changedIds)
-      await readTickets(token, shown).catch((error) => say(`Tickets cannot be read: ${error.message}`))
-      for (const id of shown) changedIds.delete(id)
+/** What everything below tells each other: since when writing is refused, and that it is not any more. */
+const openWriting = () => {
+  let processes = []
+  let lastWrittenMs = 0
+  let changed = () => {}
+  return {
+    onChanged: (heard) => {
+      changed = heard
+    },
+    board: (told) => {
+      processes = told
+      changed()
+    },
+    written: (occurredAt) => {
+      lastWrittenMs = Math.max(lastWrittenMs, Date.parse(occurredAt))
+      changed()
+    },
+    words: () => {
+      const away = writingAway(processes, lastWrittenMs)
+      return away === null ? null : `${now(away.since)}: ${away.sentence}`
     }
-    reading = false
-  }
-  return (ticketId) => {
-    if (ticketId !== undefined) changedIds.add(ticketId)
-    wanted = true
-    if (!reading) run()
   }
 }
 
-const feedUrl = async () => {
-  const response = await fetch("/page.json")
-  return (await response.json()).realtimeUrl
-}
+const start = (desk, viewer, token) => {
+  setText(at("viewer"), `${viewer.name ?? viewer.id}, ${viewer.role}`)
+  const isStaff = viewer.role !== "customer"
+  for (const one of document.querySelectorAll("[data-staff]")) show(one, isStaff)
+  show(at("desk"), true)
 
-const start = async (token) => {
-  watchProcesses(token)
-  const refresh = makeRefresh(token)
-  const position = await readTickets(token, new Set()).catch((error) => {
-    say(`Tickets cannot be read: ${error.message}`)
-    return 0
-  })
-  setInterval(refresh, statusEveryMs * 5)
-  openFeed({
-    url: await feedUrl(),
+  const writing = openWriting()
+  const parts = {}
+  const feed = new Feed({
+    url: desk.doors.realtimeUrl,
     token,
-    query: changesQuery,
-    position,
-    onChange: ({ ticketListChanged }) => refresh(ticketListChanged.ticketId),
     onState: showFeed,
-    onResync: () => readTickets(token, new Set()),
-    onRefused: (reason) => say(`The live feed was refused: ${reason} Open this page again with a fresh token.`)
+    onBack: () => {
+      parts.list?.refresh()
+      parts.ticket?.mend()
+    }
   })
+  const presence = openPresence({ feed, viewer })
+  const reply = new ReplyView({ desk, away: writing.words, onTyping: presence.typing })
+  writing.onChanged(() => reply.refresh())
+  const uploads = new Uploads({ desk, onChange: () => renderUploads() })
+  const renderUploads = () => {
+    const ticketId = ticketInAddress()
+    if (ticketId !== null) showUploads(uploads.list(ticketId), uploads)
+  }
+
+  parts.ticket = new TicketView({
+    desk,
+    feed,
+    onMessage: (ticketId, messageId) => reply.seen(ticketId, messageId),
+    onWritten: writing.written,
+    onAttached: (fileId) => {
+      uploads.forget(fileId)
+      renderUploads()
+    }
+  })
+  parts.list = openList({
+    desk,
+    feed,
+    onWritten: writing.written,
+    onRead: ({ position, source }) => {
+      feed.reached(position ?? 0)
+      if (source === "live") parts.ticket.mend()
+    }
+  })
+  if (isStaff) openBoard({ desk, onBoard: writing.board })
+  openInbox({ desk, feed })
+
+  at("file").addEventListener("change", ({ target }) => {
+    const audience = at("file-internal").checked ? "internal" : "public"
+    for (const file of target.files) uploads.add(file, ticketInAddress(), audience)
+    target.value = ""
+  })
+  followAddress({ ...parts, presence, reply, renderUploads })
 }
+
+const followAddress = ({ list, presence, renderUploads, reply, ticket }) => {
+  const follow = () => {
+    const id = ticketInAddress()
+    list.select(id)
+    document.body.dataset.open = String(id !== null)
+    if (id === null) {
+      const former = ticket.openId
+      ticket.close()
+      presence.close()
+      if (former !== null) document.querySelector(`#tickets a[href="#ticket/${former}"]`)?.focus()
+      return
+    }
+    if (id === ticket.openId) return
+    reply.open(id)
+    presence.open(id)
+    renderUploads()
+    ticket.open(id)
+  }
+  addEventListener("hashchange", follow)
+  // The address says which ticket is open, so this link may not change it.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault()
+    at("ticket").focus()
+  })
+  follow()
+}
+
+/** Until the desk says who the visitor is; a desk that cannot answer just now is asked again. */
+const begin = async (token) => {
+  try {
+    const response = await fetch("/page.json")
+    const desk = openDesk(await response.json(), token)
+    const { data } = await desk.query(meQuery)
+    say("")
+    start(desk, data.me, token)
+  } catch (error) {
+    if (error.message === "A valid bearer token is needed.") return askForToken("The token was refused.")
+    say(`The desk cannot be reached: ${error.message} Trying again.`)
+    setTimeout(() => begin(token), startAgainMs)
+  }
+}
+
+at("token-form").addEventListener("submit", (event) => {
+  event.preventDefault()
+  kept.write("token", at("token").value.trim())
+  location.reload()
+})
+
+addEventListener("hashchange", () => {
+  // Another link with a token was opened in this tab.
+  if (location.hash.startsWith("#token=")) {
+    readToken()
+    location.reload()
+  }
+})
 
 const token = readToken()
-if (token === null) say("This page needs a token: open it with the address that `holdfast up` prints.")
-else start(token).catch((error) => say(`The page could not start: ${error.message}`))
+if (token === null) askForToken("")
+else begin(token)
