@@ -86,11 +86,11 @@ const ofRescans: ReadonlySet<string> = new Set(["FileRescanRequested", "FileResc
 type Lane = <A, E, R>(stage: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 // Small files have lanes of their own, so that none waits behind a few huge ones. Converting takes a processor; the other stages wait for
-// the disk and the scanner half of the time, and none of them waits behind images.
+// the disk and the scanner nearly all of the time, and none of them waits behind images.
 const makeLanes = Effect.gen(function* () {
   const cores = availableParallelism()
   const converting = yield* Semaphore.make(cores)
-  const small = yield* Semaphore.make(cores * 2)
+  const small = yield* Semaphore.make(cores * Limits.smallPerCoreMax)
   const large = yield* Semaphore.make(Math.max(1, Math.floor(cores / 2)))
   const smallBytesMax = ByteSize.toNumberUnsafe(Limits.smallBytesMax)
   return ({ file, stage }: Due): Lane => {
