@@ -7,12 +7,15 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
+import { createClient } from "@holdfast/client"
+import { Feeds } from "@holdfast/client/Limits"
 import { openOutbox } from "@holdfast/client/Outbox"
 import { memoryStore } from "@holdfast/client/StoreMemory"
-import type { Fault, FaultProxy } from "@holdfast/testkit/Faults"
+import { type Fault, type FaultProxy, targetOf } from "@holdfast/testkit/Faults"
 import { Effect, Exit, Schema, Scope } from "effect"
 import { until } from "../flows/Clients.ts"
 import { type ClientWorld, clientWorld, conversationOf, openTicket, watch } from "./ClientWorld.ts"
+import { plainProxy } from "./PlainProxy.ts"
 
 const scope = Scope.makeUnsafe()
 let world: ClientWorld
@@ -137,6 +140,28 @@ describe("a feed", () => {
     const states = watched.items.flatMap((item) => (item.type === "state" ? [item.state] : []))
     expect(states).toContain("away")
     expect(watched.items.filter(({ type }) => type === "ended")).toEqual([])
+  })
+
+  it("goes by event streams where a proxy refuses sockets, each change once and in order over cuts", async () => {
+    const { desk, direct, token } = world
+    const proxy = await Effect.runPromise(Scope.provide(plainProxy(targetOf(desk.url.realtime)), scope))
+    const urls = { commands: desk.url.command, queries: desk.url.query, realtime: proxy.url, files: desk.url.file }
+    const client = createClient({ urls, token: () => token })
+    const ticketId = await openTicket(direct)
+    await conversationOf(direct, ticketId, 1)
+    const feed = watch(client, ticketId, "snapshot")
+    await until("a stream is open", async () => (proxy.led() > 0 ? true : null))
+    const said = Array.from({ length: 12 }, (_, index) => `word ${index}`)
+    for (const [index, body] of said.entries()) {
+      expect((await direct.commands.ReplyToTicket({ ticketId, body })).status).toBe("accepted")
+      if (index % 4 === 2) await until(`${body} came`, async () => (feed.bodies().includes(body) ? true : null))
+      if (index % 4 === 3) proxy.cut()
+    }
+    await until("all came", async () => (feed.bodies().includes("word 11") ? true : null))
+    feed.stop()
+    client.close()
+    expect(feed.bodies()).toEqual(said)
+    expect(proxy.refused()).toBeGreaterThanOrEqual(Feeds.socketsBrokenMax)
   })
 
   it("that never could begin ends with the reason", async () => {

@@ -151,10 +151,22 @@ it.live("starts without its database, keeps its sockets when it is lost, and lea
       yield* line.set({ _tag: "Pass" })
       yield* Effect.promise(() => client.hears(() => eventsHeard().length === 2))
 
+      const stream = yield* Effect.promise(() =>
+        fetch(`http://127.0.0.1:${port}/graphql/stream`, {
+          method: "POST",
+          headers: { accept: "text/event-stream", authorization, "content-type": "application/json" },
+          body: JSON.stringify({ query, variables: { id: streamOf("a") } })
+        })
+      )
+      expect(stream.status).toBe(200)
+
       const exited = once(child, "exit")
       child.kill("SIGTERM")
       const [code, reason] = yield* Effect.promise(() => closed)
       expect([code, String(reason)]).toEqual([1001, expect.stringContaining("RESUME_ELSEWHERE")])
+      const streamed = yield* Effect.promise(() => stream.text())
+      expect(streamed.match(/^id: \d+$/gm)?.slice(0, 5)).toEqual(Array.range(1, 5).map((id) => `id: ${id}`))
+      expect(streamed).toMatch(/\nretry: \d+\n: \{"ended":\{"code":"RESUME_ELSEWHERE","retryAfterMs":\d+\}\}\n\n$/)
       expect(yield* Effect.promise(() => exited)).toEqual([0, null])
     })
   )
