@@ -16,6 +16,7 @@ import * as EventLogPostgres from "@holdfast/database/EventLogPostgres"
 import { Identity } from "@holdfast/identity/Identity"
 import { migratedDatabase } from "@holdfast/migrations/FreshDatabase"
 import { Gateway, type GatewayOptions, layer } from "@holdfast/realtime/Gateway"
+import { takeStreams } from "@holdfast/realtime/StreamRequest"
 import { takeUpgrades } from "@holdfast/realtime/Upgrade"
 import { Health } from "@holdfast/resilience/Health"
 import { envelopeOf, streamOf } from "@holdfast/testkit/Envelopes"
@@ -121,6 +122,7 @@ export const startGateway = Effect.fnUntraced(function* (
   const gateways = layer({ allowedOrigins: [], ...limits }).pipe(Layer.provide([Layer.fresh(broker), doubles]))
   const gateway = Context.get(yield* Layer.build(Layer.fresh(gateways)), Gateway)
   takeUpgrades(server, (request, socket, head) => gateway.handleUpgrade(request, socket, head))
+  takeStreams(server, (request, response) => gateway.handleStream(request, response))
   const running: RunningGateway = {
     url: `ws://127.0.0.1:${port}/graphql`,
     reached: (position) =>
