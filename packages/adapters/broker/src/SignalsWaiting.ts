@@ -10,13 +10,15 @@ const signalBytesMax = ByteSize.toNumberUnsafe(Limits.signalBytesMax)
 /** What publishing is: `send` may fail or take its time. */
 export const makeWaiting = Effect.fnUntraced(function* <E>(send: (signal: string) => Effect.Effect<void, E>) {
   const waiting = yield* Queue.sliding<string>(Limits.signalsWaitingMax)
-  const sendNext = Effect.gen(function* () {
-    const signal = yield* Queue.take(waiting)
-    yield* send(signal).pipe(
+  const sendOne = (signal: string) =>
+    send(signal).pipe(
       deadline(Limits.publishDeadline),
       Effect.catch((error) => Effect.logDebug("a signal was dropped", error))
     )
-  })
+  const sendNext = Effect.flatMap(Queue.take(waiting), sendOne)
+  // Who stops says goodbye, if the broker takes it.
+  const sendRest = Effect.flatMap(Queue.clear(waiting), (rest) => Effect.forEach(rest, sendOne, { discard: true }))
+  yield* Effect.addFinalizer(() => Effect.ignore(deadline(Limits.publishDeadline)(sendRest)))
   yield* Effect.forkScoped(keepRunning("sending signals", Effect.forever(sendNext)))
   return (signal: string): Effect.Effect<void> =>
     Buffer.byteLength(signal) > signalBytesMax

@@ -27,7 +27,7 @@ import {
 import { Connection } from "./Connection.ts"
 import { type Feed, makeFeed, runFeed } from "./Feed.ts"
 import { Hub } from "./Hub.ts"
-import { hearPresence, keepPresence, makePresence, type PresenceService } from "./PresenceService.ts"
+import { hearPresence, keepPresence, makePresence, type PresenceService, tellPresence } from "./PresenceService.ts"
 import { makeProtocol } from "./Protocol.ts"
 import { connections as connectionsMetric, feedLive, groups, windowEvents } from "./RealtimeMetrics.ts"
 import { relieve } from "./Relieve.ts"
@@ -124,6 +124,8 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
   yield* forever("sweep", sweep(open))
   yield* forever("presence", keepPresence(presence.hub))
   yield* forever("hearing presence", hearPresence(presence.hub))
+  // After everybody was sent elsewhere.
+  yield* Effect.addFinalizer(() => tellPresence(presence.hub))
   yield* Effect.addFinalizer(() => drain(open))
   return Gateway.of({
     handleUpgrade: (request, socket, head) => {

@@ -67,12 +67,13 @@ export const makePresence = Effect.gen(function* () {
 
 /** What time asks for, and what goes to the other gateways. */
 export const keepPresence = (hub: PresenceHub) =>
-  Effect.gen(function* () {
-    const signals = yield* Signals
-    const texts = hub.flush(yield* Clock.currentTimeMillis)
-    yield* Effect.forEach(texts, signals.publish, { discard: true })
-    yield* Effect.sleep(Limits.flushInterval)
-  }).pipe(Effect.forever)
+  Effect.forever(Effect.andThen(tellPresence(hub), Effect.sleep(Limits.flushInterval)))
+
+export const tellPresence = Effect.fnUntraced(function* (hub: PresenceHub) {
+  const signals = yield* Signals
+  const texts = hub.flush(yield* Clock.currentTimeMillis)
+  yield* Effect.forEach(texts, signals.publish, { discard: true })
+})
 
 /** What comes from them. */
 export const hearPresence = (hub: PresenceHub): Effect.Effect<never, never, Signals> =>

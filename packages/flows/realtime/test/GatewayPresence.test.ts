@@ -75,6 +75,23 @@ describe("presence", () => {
       )
   )
 
+  it.live("takes the people of a gateway that stops away at once", () =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const signals = new SignalsDouble()
+        const first = yield* startGateway(new BrokerDouble(), [], {}, signals)
+        const second = yield* startGateway(new BrokerDouble(), [], {}, signals)
+        const ada = yield* promise(() => watching(first.url, agent))
+        const bob = yield* promise(() => watching(second.url, otherAgent))
+        yield* promise(() => until(bob, (seen) => seen.people.length === 2))
+        yield* first.stop
+        yield* promise(() => until(bob, (seen) => names(seen) === "agent-2 viewing"))
+        expect(signals.said.at(-1)).toContain('"v":false')
+        for (const { socket } of [ada, bob]) socket.terminate()
+      })
+    )
+  )
+
   it.live("tells a customer of their own ticket only that the desk writes, and refuses every other ticket", () =>
     Effect.scoped(
       Effect.gen(function* () {

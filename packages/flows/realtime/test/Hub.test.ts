@@ -92,12 +92,12 @@ const Step = Schema.Union([
   Schema.Struct({
     do: Schema.Literal("connect"),
     gateway: Schema.Literals([0, 1]),
-    client: Schema.Literals([0, 1, 2, 3, 4, 5])
+    client: Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7])
   }),
-  Schema.Struct({ do: Schema.Literal("disconnect"), client: Schema.Literals([0, 1, 2, 3, 4, 5]) }),
+  Schema.Struct({ do: Schema.Literal("disconnect"), client: Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7]) }),
   Schema.Struct({
     do: Schema.Literal("slow"),
-    client: Schema.Literals([0, 1, 2, 3, 4, 5]),
+    client: Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7]),
     bytes: Schema.Literals([0, 500])
   }),
   Schema.Struct({ do: Schema.Literal("pump"), gateway: Schema.Literals([0, 1]) }),
@@ -121,7 +121,9 @@ class Desk {
     new Client(ticket, otherCustomer),
     new Client({ _tag: "TicketList", list: "open" }, agent),
     new Client({ _tag: "TicketList", list: "all" }, customer),
-    new Client({ _tag: "File", id: fileId(1) }, customer)
+    new Client({ _tag: "File", id: fileId(1) }, customer),
+    new Client({ _tag: "Notifications" }, agent),
+    new Client({ _tag: "Notifications" }, customer)
   ]
 
   gateway(index: number): Gateway {
@@ -132,7 +134,7 @@ class Desk {
 
   client(index: number): Client {
     const client = this.clients[index]
-    if (client === undefined) throw new Error("there are six")
+    if (client === undefined) throw new Error("there are eight")
     return client
   }
 
