@@ -39,7 +39,7 @@ describe("the page", { timeout: 120_000 }, () => {
     world = await PageWorld.start()
     folder = await mkdtemp(join(tmpdir(), "holdfast-page-"))
     file = join(folder, "disk.bin")
-    await writeFile(file, randomBytes(7 * mebibyte))
+    await writeFile(file, randomBytes(20 * mebibyte))
     ticketId = await world.openTicket("The scanner hums")
     page = await world.browser.open(world.pageUrl)
   }, 120_000)
@@ -190,17 +190,15 @@ describe("the page", { timeout: 120_000 }, () => {
   })
 
   it("uploads through a cut, a pause and a reload, and shows the file's way to its release", async () => {
-    const cut = { _tag: "CutAfter", bytes: 2 * mebibyte, direction: "toServer" } as const
-    await world.set("file", cut)
+    // Each connection carries a tenth of it and breaks: it is seen waiting however slow the machine is.
+    await world.set("file", { _tag: "CutAfter", bytes: 2 * mebibyte, direction: "toServer" })
     await page.choose("#file", [file])
-    await page.sees("#uploads", /Waiting at \d+ %/)
+    await page.sees("#uploads", /Waiting at [1-9]\d %/)
     await world.set("file", refuse)
     await page.click('#uploads [aria-label="Pause disk.bin"]')
-    await page.sees("#uploads", /Paused at \d+ %/)
-    await world.set("file", cut)
+    await page.sees("#uploads", /Paused at [1-9]\d %/)
     await page.click('#uploads [aria-label="Resume disk.bin"]')
-    await page.sees("#uploads", /Waiting at \d+ %/)
-    await world.set("file", refuse)
+    await page.sees("#uploads", /Waiting at [1-9]\d %/)
     await page.send("Page.reload")
     await page.sees("#uploads", /Broken off at [1-9]\d %. Choose the same file again to go on./)
     await world.set("file", pass)
