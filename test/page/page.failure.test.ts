@@ -123,7 +123,7 @@ describe("the page", { timeout: 120_000 }, () => {
     await page.sees("#presence", "Kim Agent is writing.")
     await write("So am I")
     await page.sees("#presence", "You write at the same time")
-    await other.visit("about:blank")
+    await other.send("Page.close")
     await page.until("the colleague is gone", async () => (await page.text("#presence")) === "")
     await page.evaluate(`document.querySelector("#text").select()`)
     await page.press("Delete")
