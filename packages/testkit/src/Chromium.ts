@@ -121,6 +121,11 @@ class Line {
   }
 }
 
+const falseWhileLeaving = (error: Error): boolean => {
+  if (/navigated|context/i.test(error.message)) return false
+  throw error
+}
+
 export interface AxNode {
   readonly role: string
   readonly name: string
@@ -195,10 +200,10 @@ export class Page {
     return text
   }
 
-  /** Asks again until it holds; about 30 s. */
+  /** Asks again until it holds; about 30 s. While the page is on its way to another, nothing does. */
   async until(sentence: string, holds: () => Promise<boolean>): Promise<void> {
     for (let attempt = 0; attempt < untilAttemptsMax; attempt++) {
-      if (await holds()) return
+      if (await holds().catch(falseWhileLeaving)) return
       await pause(untilPauseMs)
     }
     throw new Error(`waited in vain until ${sentence}`)
