@@ -1,5 +1,6 @@
 // What makes two commands the same one: the principal, the commandId, and the fingerprint of what is asked. The fingerprint is of a
-// canonical form, so that the same command over another protocol, with its fields in another order, is still the same.
+// canonical form, so that the same command over another protocol, with its fields in another order, is still the same. An empty list is left out:
+// protocol buffers cannot tell it from an absent one.
 import { hash } from "node:crypto"
 import type { CommandAccepted } from "@holdfast/contracts/Command"
 import { CommandIdReused } from "@holdfast/contracts/CommandErrors"
@@ -20,5 +21,9 @@ const canonical = (command: DeskCommand): string => JSON.stringify(command, sort
 
 const sortedKeys = (_key: string, value: unknown): unknown =>
   typeof value === "object" && value !== null && !Array.isArray(value)
-    ? Object.fromEntries(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)))
+    ? Object.fromEntries(
+        Object.entries(value)
+          .filter(([, field]) => !Array.isArray(field) || field.length > 0)
+          .sort(([left], [right]) => (left < right ? -1 : 1))
+      )
     : value

@@ -28,7 +28,7 @@ export const findBinaries = Effect.fn("ServerEmbedded.findBinaries")(function* (
   if (yield* usable(installed, account)) return binariesIn(installed)
   const name = `postgresql-${yield* version(installed)}-${process.platform}-${process.arch}`
   const copy = join(account === undefined ? folder : "/var/lib/holdfast", name)
-  if (!(yield* usable(copy, account))) yield* copyPackage(installed, copy)
+  if (!(yield* usable(copy, account))) yield* copyPackage(installed, copy, account)
   if (yield* usable(copy, account)) return binariesIn(copy)
   const sentence = `PostgreSQL's programs in ${copy} cannot be run by ${account?.name ?? "this account"}.`
   return yield* new ServerEmbeddedError({ sentence })
@@ -92,14 +92,35 @@ const hydrate = async (folder: string): Promise<void> => {
   await run(process.execPath, ["scripts/hydrate-symlinks.js"], { cwd: folder })
 }
 
-/** Complete or not there at all: copied beside its place, then renamed. */
-const copyPackage = (installed: string, copy: string) =>
-  attempt(`Copying PostgreSQL to ${copy}`, async () => {
+/** Complete or not there at all: copied beside its place, then renamed. What is in that place and can be used, another desk may be using. */
+const copyPackage = (installed: string, copy: string, account: Account | undefined) =>
+  Effect.gen(function* () {
     const unfinished = `${copy}.${process.pid}`
-    await mkdir(dirname(copy), { recursive: true, mode: 0o755 })
-    await cp(installed, unfinished, { recursive: true, verbatimSymlinks: true })
-    await run("chmod", ["-R", "a+rX", unfinished])
-    await hydrate(unfinished)
-    await rm(copy, { recursive: true, force: true })
-    await rename(unfinished, copy)
+    yield* attempt(`Copying PostgreSQL to ${copy}`, async () => {
+      await mkdir(dirname(copy), { recursive: true, mode: 0o755 })
+      await cp(installed, unfinished, { recursive: true, verbatimSymlinks: true })
+      await run("chmod", ["-R", "a+rX", unfinished])
+      await hydrate(unfinished)
+    })
+    if (yield* attempt(`Putting PostgreSQL into ${copy}`, () => renameIfFree(unfinished, copy))) return
+    if (!(yield* usable(copy, account))) {
+      yield* attempt(`Replacing PostgreSQL in ${copy}`, () => rename(copy, `${unfinished}.former`))
+      yield* attempt(`Putting PostgreSQL into ${copy}`, () => renameIfFree(unfinished, copy))
+    }
+    yield* attempt(`Removing what is left beside ${copy}`, async () => {
+      await rm(unfinished, { recursive: true, force: true })
+      await rm(`${unfinished}.former`, { recursive: true, force: true })
+    })
   })
+
+/** False where there is a folder already, which stays as it is. */
+const renameIfFree = async (from: string, to: string): Promise<boolean> => {
+  try {
+    await rename(from, to)
+    return true
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+    if (code === "ENOTEMPTY" || code === "EEXIST") return false
+    throw cause
+  }
+}
