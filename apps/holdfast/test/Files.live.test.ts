@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { expect, layer } from "@effect/vitest"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
-import { RecordFileStage, RegisterFile, StageOutcome } from "@holdfast/contracts/attachment/Commands"
+import { RecordFileStages, RegisterFile, StageOutcome } from "@holdfast/contracts/attachment/Commands"
 import { CommandId, CorrelationId, FileId, PrincipalId, Sha256, TicketId } from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
@@ -128,7 +128,7 @@ const file = Effect.fnUntraced(function* (text: string, ...outcomes: ReadonlyArr
   for (const [index, outcome] of outcomes.entries()) {
     const stage = stages[index]
     if (stage === undefined) break
-    yield* issue(RecordFileStage.command.make({ fileId, stage, durationMs: 7, outcome, tool }))
+    yield* issue(RecordFileStages.command.make({ fileId, stages: [{ stage, durationMs: 7, outcome, tool }] }))
   }
   return fileId
 })

@@ -3,7 +3,7 @@
 // when it is recognisably the desk's: a proxy's page or a hotel's login form says nothing about a command.
 import {
   RecordFileRescan,
-  RecordFileStage,
+  RecordFileStages,
   RegisterFile,
   RescanFile,
   RetryFile,
@@ -111,7 +111,7 @@ export const makeCommands = (desk: Desk) =>
     ChangeTicketStatus: senderOf(desk, ChangeTicketStatus),
     AttachFile: senderOf(desk, AttachFile),
     RegisterFile: senderOf(desk, RegisterFile),
-    RecordFileStage: senderOf(desk, RecordFileStage),
+    RecordFileStages: senderOf(desk, RecordFileStages),
     WithdrawAttachment: senderOf(desk, WithdrawAttachment),
     RetryFile: senderOf(desk, RetryFile),
     RescanFile: senderOf(desk, RescanFile),

@@ -419,7 +419,7 @@ const keptCommands = (commands: Commands, keep: Keep): KeptCommands => {
     ChangeTicketStatus: keeper("ChangeTicketStatus", commands.ChangeTicketStatus),
     AttachFile: keeper("AttachFile", commands.AttachFile),
     RegisterFile: keeper("RegisterFile", commands.RegisterFile),
-    RecordFileStage: keeper("RecordFileStage", commands.RecordFileStage),
+    RecordFileStages: keeper("RecordFileStages", commands.RecordFileStages),
     WithdrawAttachment: keeper("WithdrawAttachment", commands.WithdrawAttachment),
     RetryFile: keeper("RetryFile", commands.RetryFile),
     RescanFile: keeper("RescanFile", commands.RescanFile),

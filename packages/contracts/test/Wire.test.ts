@@ -92,31 +92,25 @@ describe("problem details", () => {
 })
 
 describe("a message of protocol buffers", () => {
-  const shape = payloadMessages.get("RecordFileStage")
-  const payload = commands.find(({ name }) => name === "RecordFileStage")?.payload ?? Schema.Never
+  const shape = payloadMessages.get("RecordFileStages")
+  const payload = commands.find(({ name }) => name === "RecordFileStages")?.payload ?? Schema.Never
 
   it("becomes the payload that it stands for: a oneof a tagged union, an absent field absent", () => {
-    const message = {
-      fileId: id,
-      stage: "convert",
-      outcome: {
-        converted: {
-          derivatives: [{ kind: "thumbnail", sha256: "a".repeat(64), sizeBytes: 0, mediaType: "image/png" }]
-        }
-      },
-      tool: { name: "sharp", version: "1" },
-      durationMs: 0
-    }
+    const report = { stage: "convert", tool: { name: "sharp", version: "1" }, durationMs: 0 }
+    const thumbnail = { kind: "thumbnail", sha256: "a".repeat(64), sizeBytes: 0, mediaType: "image/png" }
+    const message = { fileId: id, stages: [{ ...report, outcome: { converted: { derivatives: [thumbnail] } } }] }
     expect(shape).toBeDefined()
     if (shape === undefined) return
     expect(Schema.decodeUnknownSync(payload)(fromProto(shape, message))).toEqual({
-      ...message,
-      outcome: { _tag: "Converted", ...message.outcome.converted }
+      fileId: id,
+      stages: [{ ...report, outcome: { _tag: "Converted", derivatives: [thumbnail] } }]
     })
   })
 
   it("that is not one is left to the validation", () => {
     if (shape === undefined) return
-    expect(fromProto(shape, { outcome: {}, tool: null, stage: 7 })).toEqual({ outcome: {}, stage: 7 })
+    expect(fromProto(shape, { stages: [{ outcome: {}, tool: null, stage: 7 }] })).toEqual({
+      stages: [{ outcome: {}, stage: 7 }]
+    })
   })
 })

@@ -34,7 +34,7 @@ export const decideCommand = (
 ): Result.Result<Decision, DeskRefusal> => {
   switch (command._tag) {
     case "RegisterFile":
-    case "RecordFileStage":
+    case "RecordFileStages":
     case "RetryFile":
     case "RescanFile":
     case "RecordFileRescan":

@@ -114,7 +114,7 @@ const recordStage = (
   const file = past.filter(({ streamId }) => String(streamId) === fileId).reduce(applyFile, null)
   const stage = (file === null ? null : nextStage(file)) ?? "identify"
   const reported = outcome === "Rejected" || outcome === "Failed" ? failed[outcome] : passed[stage]
-  return { _tag: "RecordFileStage", fileId, stage, outcome: reported, tool, durationMs: 1 }
+  return { _tag: "RecordFileStages", fileId, stages: [{ stage, outcome: reported, tool, durationMs: 1 }] }
 }
 
 type OnTicket = Exclude<

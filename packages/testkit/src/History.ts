@@ -127,7 +127,9 @@ export class History {
       { stage: "convert", outcome: { _tag: "Converted", derivatives: [thumbnail] } },
       { stage: "release", outcome: { _tag: "Released" } }
     ] as const
-    for (const stage of stages) this.issue(pipeline, { _tag: "RecordFileStage", fileId, tool, durationMs: 1, ...stage })
+    for (const stage of stages) {
+      this.issue(pipeline, { _tag: "RecordFileStages", fileId, stages: [{ tool, durationMs: 1, ...stage }] })
+    }
   }
 }
 
@@ -138,7 +140,7 @@ const streamOf = (by: Principal, command: DeskCommand): string | null => {
     case "OpenTicket":
       return null
     case "RegisterFile":
-    case "RecordFileStage":
+    case "RecordFileStages":
     case "RetryFile":
     case "RescanFile":
     case "RecordFileRescan":
@@ -168,21 +170,17 @@ export const fullHistory = (): History => {
   history.issue(ada, { _tag: "AttachFile", ticketId, fileId: memo, name: "memo.png", audience: "internal" })
   const tool = { name: "test", version: "1" }
   history.issue(pipeline, {
-    _tag: "RecordFileStage",
+    _tag: "RecordFileStages",
     fileId: memo,
-    stage: "identify",
-    outcome: { _tag: "Failed", detail: "no" },
-    tool,
-    durationMs: 1
+    stages: [{ stage: "identify", outcome: { _tag: "Failed", detail: "no" }, tool, durationMs: 1 }]
   })
   history.issue(ada, { _tag: "RetryFile", fileId: memo })
   history.issue(pipeline, {
-    _tag: "RecordFileStage",
+    _tag: "RecordFileStages",
     fileId: memo,
-    stage: "identify",
-    outcome: { _tag: "Rejected", reason: "malware", detail: "found" },
-    tool,
-    durationMs: 1
+    stages: [
+      { stage: "identify", outcome: { _tag: "Rejected", reason: "malware", detail: "found" }, tool, durationMs: 1 }
+    ]
   })
   history.issue(ada, { _tag: "ChangeTicketStatus", ticketId, status: "solved" })
   history.issue(carl, { _tag: "ReplyToTicket", ticketId, body: "It still burns." })

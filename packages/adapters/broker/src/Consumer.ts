@@ -20,6 +20,11 @@ export class Poison extends Schema.TaggedError<Poison>()("Poison", { detail: Sch
 export interface Consumer<R = never> {
   readonly group: ConsumerGroup
   /**
+   * Events that mean nothing to it are acknowledged, when they come or at the latest in their turn, without what handling one costs. Absent: it
+   * wants every event.
+   */
+  readonly wants?: (envelope: Envelope) => boolean
+  /**
    * Must be idempotent: an event may be handed over again after a crash. `Unavailable` is retried for as long as it lasts (the
    * event is innocent); `Poison` parks at once; a defect or timeout is retried, then parked.
    */
@@ -54,19 +59,23 @@ const consumeOnce = Effect.fnUntraced(function* <R>(
   const turns = yield* Semaphore.make(Limits.streamsAtOnceMax)
   const blocked = yield* makeBlocked(consumer.group)
   const settle = makeSettle(consumer, metrics, turns, budget)
+  const wants = ({ envelope }: Delivery) => consumer.wants?.(envelope) ?? true
+  const process = (one: Delivery) =>
+    wants(one) ? settleUnlessBlocked(one, blocked, settle, metrics) : pass(one, metrics)
   const receive = Effect.fnUntraced(function* (delivery: Delivery) {
+    if (!wants(delivery)) return yield* pass(delivery, metrics)
     yield* blocked.learn(delivery.partition)
     const { streamId } = delivery.envelope
     const lane = lanes.get(streamId)
     if (lane !== undefined) return void lane.push(delivery)
     lanes.set(streamId, [delivery])
-    yield* FiberSet.run(
-      running,
-      runLane(lanes, streamId, (one) => settleUnlessBlocked(one, blocked, settle, metrics))
-    )
+    yield* FiberSet.run(running, runLane(lanes, streamId, process))
   })
   yield* Effect.raceFirst(Stream.runForEach(broker.consume(consumer.group), receive), FiberSet.join(running))
 })
+
+const pass = ({ ack, envelope }: Delivery, metrics: ConsumerMetrics) =>
+  Effect.andThen(metrics.settled(envelope.position), ack)
 
 const runLane = Effect.fnUntraced(function* <R>(
   lanes: Lanes,

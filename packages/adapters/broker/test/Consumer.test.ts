@@ -11,13 +11,14 @@ import { away, makeBrokerDouble, makeParkingDouble } from "./ConsumerDoubles.ts"
 type Handle = (one: string, envelope: Envelope) => Effect.Effect<void, Unavailable | Poison>
 
 /** A running consumer that notes what it has handled. */
-const start = (handle: Handle = () => Effect.void) =>
+const start = (handle: Handle = () => Effect.void, wants: (one: string) => boolean = () => true) =>
   Effect.gen(function* () {
     const broker = makeBrokerDouble()
     const parking = makeParkingDouble()
     const handled: Array<string> = []
     const consumer = {
       group: "automation" as const,
+      wants: (envelope: Envelope) => wants(label(envelope)),
       handle: (envelope: Envelope) =>
         Effect.tap(handle(label(envelope), envelope), () => Effect.sync(() => handled.push(label(envelope))))
     }
@@ -51,6 +52,39 @@ describe("runConsumer", () => {
       yield* Deferred.succeed(gate, undefined)
       yield* settle
       assert.deepStrictEqual(handled, ["b1", "b2", "a1", "a2"])
+    })
+  )
+
+  it.effect("acknowledges what means nothing to the consumer at once, whatever is under way on its stream", () =>
+    Effect.gen(function* () {
+      const gate = yield* Deferred.make<void>()
+      const { broker, handled } = yield* start(
+        () => Deferred.await(gate),
+        (one) => one !== "a2"
+      )
+      broker.publish(sequence("aaa"))
+      yield* settle
+      assert.deepStrictEqual(broker.acknowledged.map(Number), [2])
+      yield* Deferred.succeed(gate, undefined)
+      yield* settle
+      assert.deepStrictEqual(handled, ["a1", "a3"])
+      assert.deepStrictEqual(broker.acknowledged.map(Number), [2, 1, 3])
+    })
+  )
+
+  it.effect("parks nothing that means nothing to the consumer", () =>
+    Effect.gen(function* () {
+      const { broker, parking } = yield* start(
+        () => Effect.fail(new Poison({ detail: "no" })),
+        (one) => one === "a1"
+      )
+      broker.publish(sequence("aab"))
+      yield* settle
+      assert.deepStrictEqual(
+        parking.parked().map(({ envelope }) => label(envelope)),
+        ["a1"]
+      )
+      assert.deepStrictEqual(broker.acknowledged.map(Number).toSorted(), [1, 2, 3])
     })
   )
 

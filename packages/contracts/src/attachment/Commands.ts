@@ -43,12 +43,19 @@ export const StageOutcome = Schema.TaggedUnion({
 })
 export type StageOutcome = typeof StageOutcome.Type
 
-export const RecordFileStage = defineCommand({
-  name: "RecordFileStage",
-  summary: "Record the outcome of one pipeline stage. A stage that is already recorded is not recorded again.",
+const StageReport = Schema.Struct({ stage: FileStage, outcome: StageOutcome, tool: Tool, durationMs: Schema.Natural })
+export type StageReport = typeof StageReport.Type
+
+export const RecordFileStages = defineCommand({
+  name: "RecordFileStages",
+  summary:
+    "Record the outcomes of pipeline stages that followed one another. A stage that is already recorded is not recorded again.",
   streamType: "file",
   streamIdField: "fileId",
-  fields: { fileId: FileId, stage: FileStage, outcome: StageOutcome, tool: Tool, durationMs: Schema.Natural },
+  fields: {
+    fileId: FileId,
+    stages: Schema.NonEmptyArray(StageReport).check(Schema.isMaxLength(FileStage.literals.length))
+  },
   refusals: [FileNotFound, FileStageNotExpected],
   roles: ["service"],
   path: "/v1/files/:fileId/stages"
@@ -110,7 +117,7 @@ export const WithdrawFile = defineCommand({
 
 export const fileCommands = [
   RegisterFile,
-  RecordFileStage,
+  RecordFileStages,
   RetryFile,
   RescanFile,
   RecordFileRescan,

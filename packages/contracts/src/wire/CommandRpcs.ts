@@ -4,7 +4,7 @@ import { Context, Schema } from "effect"
 import { Rpc, RpcGroup, RpcMiddleware } from "effect/rpc"
 import {
   RecordFileRescan,
-  RecordFileStage,
+  RecordFileStages,
   RegisterFile,
   RescanFile,
   RetryFile,
@@ -60,7 +60,7 @@ export class CommandRpcs extends RpcGroup.make(
   rpcOf(ChangeTicketStatus),
   rpcOf(AttachFile),
   rpcOf(RegisterFile),
-  rpcOf(RecordFileStage),
+  rpcOf(RecordFileStages),
   rpcOf(RetryFile),
   rpcOf(RescanFile),
   rpcOf(RecordFileRescan),

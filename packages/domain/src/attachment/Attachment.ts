@@ -1,7 +1,7 @@
 // The file pipeline as a state machine: received, identified, scanned, converted, released; or rejected at any stage; or parked
 // until somebody retries. A released file may be looked at again, any number of times, and is withdrawn for good when it is found bad.
 // Recording a stage again changes nothing, so a stage that ran twice counts once.
-import type { FileCommand, FileRefusal, StageOutcome } from "@holdfast/contracts/attachment/Commands"
+import type { FileCommand, FileRefusal, StageReport } from "@holdfast/contracts/attachment/Commands"
 import {
   FileConverted,
   type FileEvent,
@@ -45,7 +45,7 @@ export const Attachment = Schema.Struct({
 export type Attachment = typeof Attachment.Type
 
 type Decision = Result.Result<ReadonlyArray<FileEvent>, FileRefusal>
-type RecordFileStage = Extract<FileCommand, { readonly _tag: "RecordFileStage" }>
+type RecordFileStages = Extract<FileCommand, { readonly _tag: "RecordFileStages" }>
 type RegisterFile = Extract<FileCommand, { readonly _tag: "RegisterFile" }>
 type RecordFileRescan = Extract<FileCommand, { readonly _tag: "RecordFileRescan" }>
 type WithdrawFile = Extract<FileCommand, { readonly _tag: "WithdrawFile" }>
@@ -77,8 +77,8 @@ const decide = (state: Attachment | null, command: FileCommand): Decision => {
       return Result.succeed(
         state.parkedAt === null ? [] : [FileRetried.make({ fileId: state.fileId, stage: state.parkedAt })]
       )
-    case "RecordFileStage":
-      return recordStage(state, command)
+    case "RecordFileStages":
+      return recordStages(state, command)
     case "RescanFile":
       return requestRescan(state)
     case "RecordFileRescan":
@@ -96,11 +96,24 @@ const register = (state: Attachment | null, command: RegisterFile): Decision => 
     : Result.fail(new FileAlreadyRegistered({ fileId: command.fileId }))
 }
 
-const recordStage = (state: Attachment, command: RecordFileStage): Decision => {
-  const { fileId, stage } = command
+/** Each as it would be decided alone, one after the other. */
+const recordStages = (state: Attachment, command: RecordFileStages): Decision => {
+  const after = (events: ReadonlyArray<FileEvent>) => events.reduce((file, event) => evolve(file, event) ?? file, state)
+  return command.stages.reduce<Decision>(
+    (decided, report) =>
+      Result.flatMap(decided, (events) =>
+        Result.map(recordStage(after(events), report), (more) => [...events, ...more])
+      ),
+    Result.succeed([])
+  )
+}
+
+const recordStage = (state: Attachment, report: StageReport): Decision => {
+  const { fileId } = state
+  const { stage } = report
   const refused = Result.fail(new FileStageNotExpected({ fileId, state: state.state, stage }))
   if (nextStage(state) !== stage) return isBehind(state, stage) ? Result.succeed([]) : refused
-  const event = stageEvent(state, command, command.outcome)
+  const event = stageEvent(state, report)
   return event === null ? refused : Result.succeed([event])
 }
 
@@ -111,8 +124,8 @@ const isBehind = (state: Attachment, stage: FileStage): boolean => {
   return next !== null && stages.indexOf(stage) < stages.indexOf(next)
 }
 
-const stageEvent = (state: Attachment, command: RecordFileStage, outcome: StageOutcome): FileEvent | null => {
-  const { durationMs, fileId, stage, tool } = command
+const stageEvent = (state: Attachment, { durationMs, outcome, stage, tool }: StageReport): FileEvent | null => {
+  const { fileId } = state
   switch (outcome._tag) {
     case "Rejected":
       return FileRejected.make({ fileId, stage, reason: outcome.reason, detail: outcome.detail, tool, durationMs })

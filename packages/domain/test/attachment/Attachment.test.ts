@@ -69,8 +69,9 @@ const outcomes: { readonly [S in FileStage]: StageOutcome } = {
   convert: { _tag: "Converted", derivatives: [] },
   release: { _tag: "Released" }
 }
+const report = (stage: FileStage, outcome: StageOutcome = outcomes[stage]) => ({ stage, outcome, tool, durationMs })
 const record = (stage: FileStage, outcome: StageOutcome = outcomes[stage]) =>
-  ({ _tag: "RecordFileStage", fileId, stage, outcome, tool, durationMs }) as const
+  ({ _tag: "RecordFileStages", fileId, stages: [report(stage, outcome)] }) as const
 
 /** What has happened when the file waits for a stage. */
 const before: { readonly [S in FileStage]: ReadonlyArray<FileEvent> } = {
@@ -105,7 +106,7 @@ describe("RegisterFile", () => {
   })
 })
 
-describe("RecordFileStage", () => {
+describe("RecordFileStages", () => {
   it("goes through the stages in order", () => {
     given(...before.identify)
       .when(record("identify"), pipeline)
@@ -146,6 +147,26 @@ describe("RecordFileStage", () => {
     given(...before[stage], parked(stage))
       .when(record(stage), pipeline)
       .refused(refusedAt(stage, "parked"))
+  })
+
+  it("records stages that followed one another as if each were told alone", () => {
+    const stages = [report("identify"), report("scan"), report("convert")] as const
+    given(received)
+      .when({ _tag: "RecordFileStages", fileId, stages }, pipeline)
+      .accepted(identified, scanned, converted())
+    given(...before.scan)
+      .when({ _tag: "RecordFileStages", fileId, stages }, pipeline)
+      .accepted(scanned, converted())
+    given(received)
+      .when({ _tag: "RecordFileStages", fileId, stages: [report("identify"), report("convert")] }, pipeline)
+      .refused(refusedAt("convert", "identified"))
+    const found = { _tag: "Rejected", reason: "malware", detail: "found" } as const
+    given(received)
+      .when(
+        { _tag: "RecordFileStages", fileId, stages: [report("identify"), report("scan", found), report("convert")] },
+        pipeline
+      )
+      .accepted(identified, rejected("scan"))
   })
 
   it("records no stage twice", () => {

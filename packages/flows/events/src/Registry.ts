@@ -61,7 +61,7 @@ const runnersOf = (rules: ReadonlyArray<Rule>) => ({
     )
   ),
   webhooks: Effect.raceFirst(
-    Effect.raceFirst(runConsumer(deliverWebhooks), sendWebhooks),
+    Effect.raceFirst(Effect.flatMap(deliverWebhooks, runConsumer), sendWebhooks),
     keepSwept(
       "webhook deliveries",
       WebhookDeliveries.use(({ sweep }) => sweep)

@@ -64,13 +64,16 @@ const makeWorld = (
 
 const [first, second] = sequence("ab")
 
+/** As the runner does. */
+const hand = (envelope: Envelope) =>
+  Effect.flatMap(deliverWebhooks, ({ handle, wants }) => (wants(envelope) ? handle(envelope) : Effect.void))
+
 describe("DeliverWebhooks", () => {
   it.effect("queues an event once for each endpoint that wants it, however often it is delivered", () =>
     Effect.gen(function* () {
       assert.isDefined(first)
       const { layer, states } = makeWorld([endpoint("all"), endpoint("other", ["TicketOpened"])], () => Effect.void)
-      yield* Effect.provide(deliverWebhooks.handle(first), layer)
-      yield* Effect.provide(deliverWebhooks.handle(first), layer)
+      yield* Effect.provide(Effect.andThen(hand(first), hand(first)), layer)
       assert.deepStrictEqual(states(), ["all a1 pending"])
     })
   )
@@ -80,8 +83,17 @@ describe("DeliverWebhooks", () => {
       assert.isDefined(first)
       const internal = { ...first, visibility: { ...first.visibility, audience: "internal" as const } }
       const { layer, states } = makeWorld([endpoint("all"), endpoint("named", ["TicketReplied"])], () => Effect.void)
-      yield* Effect.provide(deliverWebhooks.handle(internal), layer)
+      yield* Effect.provide(hand(internal), layer)
       assert.deepStrictEqual(states(), ["named a1 pending"])
+    })
+  )
+
+  it.effect("wants no event that no endpoint wants", () =>
+    Effect.gen(function* () {
+      assert.isDefined(first)
+      const { layer } = makeWorld([endpoint("other", ["TicketOpened"])], () => Effect.void)
+      const { wants } = yield* Effect.provide(deliverWebhooks, layer)
+      assert.isFalse(wants(first))
     })
   )
 

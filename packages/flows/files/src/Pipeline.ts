@@ -1,27 +1,27 @@
 // The file pipeline: a chain of named stages driven by the file's own events. The first event that is handed over takes the file through
-// all stages that are left, each outcome recorded as an ordinary command under an id that follows from file, stage and retry; so a
+// all stages that are left. Their outcomes are recorded by ordinary commands under ids that follow from file, stage and retry; so a
 // redelivery or a crash anywhere repeats work and never its record, and the event of the last record takes the file up where it was left.
+// What a small file went through before its release is recorded at once (decision 0028); nothing is released before that.
 // While a tool is away the file waits, visibly; a stage that keeps failing by itself parks the file. What takes longer than a consumer's
 // turn goes on, and the next turn joins it. What follows when a file is withdrawn is driven by that event in the same way.
 import { availableParallelism } from "node:os"
 import { type Consumer, Poison } from "@holdfast/broker/Consumer"
-import { RecordFileStage } from "@holdfast/contracts/attachment/Commands"
+import { RecordFileStages, type StageReport } from "@holdfast/contracts/attachment/Commands"
 import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
-import { type CommandId, type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
+import { type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import type { Converter } from "@holdfast/converter/Converter"
 import { EventLog } from "@holdfast/database/EventLog"
 import type { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { type Attachment, AttachmentDecider, nextStage } from "@holdfast/domain/attachment/Attachment"
-import type { DecisionContext } from "@holdfast/domain/Decider"
 import { deriveCommandId } from "@holdfast/domain/DerivedId"
 import { Pipeline as Limits } from "@holdfast/resilience/Limits"
 import { Unavailable } from "@holdfast/resilience/Unavailable"
 import type { Inspector } from "@holdfast/scanner/Inspector"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
-import { ByteSize, Clock, DateTime, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
+import { type Array, ByteSize, Clock, DateTime, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
 import { attempts } from "./Attempts.ts"
 import { type FileInHand, fold } from "./FileInHand.ts"
 import { refusalOf } from "./Refusal.ts"
@@ -62,7 +62,6 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
   const finished = makeFinished()
   const handle: Consumer<PipelineServices>["handle"] = Effect.fnUntraced(function* (envelope) {
     const { event, streamId } = envelope
-    if (envelope.streamType !== "file" || ofRescans.has(event._tag) || finished.has(envelope)) return
     const underWay = yield* FiberMap.get(running, streamId)
     if (Option.isSome(underWay)) return yield* joined(underWay.value)
     if (event._tag === "FileWithdrawn") {
@@ -76,8 +75,9 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
     )
     yield* joined(yield* FiberMap.run(running, streamId, line))
   })
-  const consumer: Consumer<PipelineServices> = { group: "files", handle }
-  return consumer
+  const wants = (envelope: Envelope) =>
+    envelope.streamType === "file" && !ofRescans.has(envelope.event._tag) && !finished.has(envelope)
+  return { group: "files", wants, handle } satisfies Consumer<PipelineServices>
 })
 
 /** Those that ask for something are seen to by `Rescans.ts`. */
@@ -92,12 +92,13 @@ const makeLanes = Effect.gen(function* () {
   const converting = yield* Semaphore.make(cores)
   const small = yield* Semaphore.make(cores * Limits.smallPerCoreMax)
   const large = yield* Semaphore.make(Math.max(1, Math.floor(cores / 2)))
-  const smallBytesMax = ByteSize.toNumberUnsafe(Limits.smallBytesMax)
-  return ({ file, stage }: Due): Lane => {
-    if (file.attachment.sizeBytes > smallBytesMax) return Semaphore.withPermits(large, 1)
-    return Semaphore.withPermits(stage === "convert" ? converting : small, 1)
+  return (due: Due): Lane => {
+    if (isLarge(due)) return Semaphore.withPermits(large, 1)
+    return Semaphore.withPermits(due.stage === "convert" ? converting : small, 1)
   }
 })
+
+const isLarge = ({ file }: Due): boolean => file.attachment.sizeBytes > ByteSize.toNumberUnsafe(Limits.smallBytesMax)
 
 /** Files that went through to their end here lately: the events of that say nothing new, and cost no question to the log. */
 const makeFinished = () => {
@@ -145,6 +146,12 @@ const dueStage = Effect.fnUntraced(function* (envelope: Envelope) {
   return file === null || stage === null ? null : ({ file, stage } satisfies Due)
 })
 
+/** What stages found that is not recorded yet. */
+interface Found {
+  readonly since: Due
+  readonly stages: Array.NonEmptyReadonlyArray<StageReport>
+}
+
 /** Through every stage that is left, or until somebody else is found to have recorded one; the answer is the last version that is known. */
 const advance = Effect.fn("Pipeline.advance")(function* (
   options: PipelineOptions,
@@ -155,29 +162,43 @@ const advance = Effect.fn("Pipeline.advance")(function* (
 ) {
   let version = envelope.streamVersion
   let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
+  let found: Found | null = null
   for (let due: Due | null = first; due !== null; ) {
     // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
     const { fileId, sizeBytes } = due.file.attachment
     const stage = attempts({ stage: due.stage, fileId, timeouts }, runStage(options, due))
-    const { durationMs, result } = yield* observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage)
-    const command = commandOf(due, result, durationMs)
-    const commandId = deriveCommandId("record-file-stage", command.fileId, due.stage, String(due.file.retries))
-    const recorded = yield* record(envelope, command, commandId)
+    const unrecorded: Found | null = found
+    const { durationMs, result } = yield* observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage).pipe(
+      // A file that has to wait shows how far it has come.
+      Effect.tapError(() => (unrecorded === null ? Effect.void : Effect.asVoid(record(envelope, unrecorded))))
+    )
+    const report: StageReport = { stage: due.stage, durationMs, ...result }
+    const all: Found = { since: unrecorded?.since ?? due, stages: [...(unrecorded?.stages ?? []), report] }
+    dueAtMs = yield* Clock.currentTimeMillis
+    due = dueAfter({ since: due, stages: [report] })
+    const isGathered = due !== null && due.stage !== "release" && !isLarge(due)
+    found = isGathered ? all : null
+    if (isGathered) continue
+    const recorded: StreamVersion | null = yield* record(envelope, all)
     if (recorded === null) return version
     version = recorded
-    dueAtMs = yield* Clock.currentTimeMillis
-    due = dueAfter(due, command, { principal: fileWorker, commandId, number: 0 })
   }
   return version
 })
 
-type Recording = typeof RecordFileStage.command.Type
+const recordingOf = ({ since: { file, stage }, stages }: Found) => {
+  const { fileId } = file.attachment
+  return {
+    command: RecordFileStages.command.make({ fileId, stages }),
+    commandId: deriveCommandId("record-file-stages", fileId, stage, String(file.retries))
+  }
+}
 
-const commandOf = ({ file, stage }: Due, { outcome, tool }: StageResult, durationMs: number) =>
-  RecordFileStage.command.make({ fileId: file.attachment.fileId, stage, durationMs, outcome, tool })
-
-/** As the core decided it: its events follow from the same state and command. */
-const dueAfter = ({ file }: Due, command: Recording, context: DecisionContext): Due | null => {
+/** As the core decides it: its events follow from the same state and command. */
+const dueAfter = (found: Found): Due | null => {
+  const { file } = found.since
+  const { command, commandId } = recordingOf(found)
+  const context = { principal: fileWorker, commandId, number: 0 }
   const decided = Result.getOrElse(AttachmentDecider.decide(file.attachment, command, context), () => [])
   const attachment = decided.reduce<Attachment | null>(AttachmentDecider.evolve, file.attachment)
   const stage = attachment === null ? null : nextStage(attachment)
@@ -200,9 +221,10 @@ const runStage = (
   }
 }
 
-/** Null when it was recorded before, by a run whose answer was lost: its duration differs, and the first record stands. */
-const record = Effect.fnUntraced(function* (envelope: Envelope, command: Recording, commandId: CommandId) {
+/** The version after it. Null when it was recorded before, by a run whose answer was lost: its duration differs, and the first record stands. */
+const record = Effect.fnUntraced(function* (envelope: Envelope, found: Found) {
   const bus = yield* CommandBus
+  const { command, commandId } = recordingOf(found)
   return yield* bus
     .execute({
       principal: fileWorker,
@@ -216,7 +238,7 @@ const record = Effect.fnUntraced(function* (envelope: Envelope, command: Recordi
         Effect.flatMap(refusalOf(error), ({ refused }) =>
           refused === "CommandIdReused" || refused === "FileStageNotExpected"
             ? Effect.succeed(null)
-            : Effect.fail(new Poison({ detail: `recording stage ${command.stage} was refused: ${refused}` }))
+            : Effect.fail(new Poison({ detail: `recording stage ${found.since.stage} was refused: ${refused}` }))
         )
       )
     )

@@ -135,7 +135,7 @@ export class World {
       const consumer = yield* makeConsumer({ workFolder: yield* workFolder, opaque: this.#opaque })
       for (let index = 0; index < this.history.envelopes.length; index++) {
         const envelope = this.history.envelopes[index]
-        if (envelope !== undefined) yield* consumer.handle(envelope)
+        if (envelope !== undefined && consumer.wants(envelope)) yield* consumer.handle(envelope)
       }
       return "ended" as const
     })

@@ -80,7 +80,7 @@ const parkBeforeRelease = (world: World, fileId: FileId) => {
     { stage: "release", outcome: { _tag: "Failed", detail: "no" } }
   ] as const
   for (const outcome of outcomes) {
-    world.history.issue(fileWorker, { _tag: "RecordFileStage", fileId, tool, durationMs: 1, ...outcome })
+    world.history.issue(fileWorker, { _tag: "RecordFileStages", fileId, stages: [{ tool, durationMs: 1, ...outcome }] })
   }
 }
 

@@ -10,17 +10,19 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Webhook, type WebhookEndpoint, type WebhookRefused, wants } from "@holdfast/webhook/Webhook"
 import { Duration, Effect } from "effect"
 
-export const deliverWebhooks: Consumer<Webhook | WebhookDeliveries> = {
-  group: "webhooks",
-  handle: Effect.fnUntraced(function* (envelope) {
-    const { endpoints } = yield* Webhook
-    const deliveries = yield* WebhookDeliveries
-    yield* deliveries.enqueue(
-      endpoints.filter((endpoint) => wants(endpoint, envelope)).map(({ id }) => id),
-      envelope
-    )
-  })
-}
+export const deliverWebhooks = Effect.gen(function* () {
+  const { endpoints } = yield* Webhook
+  const deliveries = yield* WebhookDeliveries
+  return {
+    group: "webhooks",
+    wants: (envelope) => endpoints.some((endpoint) => wants(endpoint, envelope)),
+    handle: (envelope) =>
+      deliveries.enqueue(
+        endpoints.filter((endpoint) => wants(endpoint, envelope)).map(({ id }) => id),
+        envelope
+      )
+  } satisfies Consumer
+})
 
 /** One sender per endpoint, for ever. */
 export const sendWebhooks: Effect.Effect<never, never, Webhook | WebhookDeliveries> = Effect.gen(function* () {

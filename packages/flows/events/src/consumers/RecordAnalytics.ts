@@ -8,9 +8,8 @@ import { batched } from "./Batch.ts"
 
 export const recordAnalytics = Effect.gen(function* () {
   const hours = yield* VolumeHours
-  const add = yield* batched((envelopes) => hours.add(envelopes.flatMap(countedOf)))
-  const handle: Consumer["handle"] = (envelope) => (volumeOf(envelope) === null ? Effect.void : add(envelope))
-  return { group: "analytics", handle } satisfies Consumer
+  const handle = yield* batched((envelopes) => hours.add(envelopes.flatMap(countedOf)))
+  return { group: "analytics", wants: (envelope) => volumeOf(envelope) !== null, handle } satisfies Consumer
 })
 
 const countedOf = (envelope: Envelope): ReadonlyArray<Counted> => {

@@ -15,6 +15,7 @@ import { Effect, Option } from "effect"
 
 export const runAutomation = (rules: ReadonlyArray<Rule>): Consumer<CommandBus> => ({
   group: "automation",
+  wants: (envelope) => firedBy(rules, envelope).length > 0,
   handle: (envelope) => Effect.forEach(firedBy(rules, envelope), (fired) => issue(fired, envelope), { discard: true })
 })
 

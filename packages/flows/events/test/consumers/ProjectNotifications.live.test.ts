@@ -47,12 +47,16 @@ const past = () => {
   history.issue(ada, { _tag: "ReplyToTicket", ticketId: second, body: "hello", mentions: [dora.id, bob.id] })
   const fileId = history.upload(carol, "virus.png", first)
   history.issue(principal("service", "file-pipeline"), {
-    _tag: "RecordFileStage",
+    _tag: "RecordFileStages",
     fileId,
-    stage: "identify",
-    outcome: { _tag: "Rejected", reason: "malware", detail: "found" },
-    tool: { name: "test", version: "1" },
-    durationMs: 1
+    stages: [
+      {
+        stage: "identify",
+        outcome: { _tag: "Rejected", reason: "malware", detail: "found" },
+        tool: { name: "test", version: "1" },
+        durationMs: 1
+      }
+    ]
   })
   const named = history.envelopes.findLast(({ event }) => event._tag === "TicketReplied")
   history.issue(bob, { _tag: "ReadNotifications", eventIds: [named?.eventId ?? EventId.make(uuid(1))] })
