@@ -390,6 +390,10 @@ export const Scanner = {
   /** clamd's own default is 12 threads; leave it room. */
   scansAtOnceMax: 4,
   acquireDeadline: Duration.seconds(5),
+  /** Pieces of a content that are read while clamd takes those before. Each has `Storage.readChunkBytes`. */
+  chunksAheadMax: 2,
+  /** Among many small files it need not be asked for each. */
+  versionLifetime: Duration.seconds(1),
   /** How soon it is noticed that a clamd was started anew with other settings. */
   settingsLifetime: Duration.minutes(10),
   /** What the policy scanner looks at of the end of a file. */

@@ -61,17 +61,23 @@ export const examine = Effect.fnUntraced(function* (options: ClamAvOptions) {
 
 interface Known {
   readonly tool: Tool
+  readonly askedAtMs: number
   readonly settings: ClamAvSettings
-  readonly atMs: number
+  readonly triedAtMs: number
 }
 
-/** The settings are tried again with every new version of program or signatures, and now and then: a clamd may be started anew with others. */
+/**
+ * The settings are tried again with every new version of program or signatures, and now and then: a clamd may be started anew with others. A version
+ * may be a moment old: what was scanned by newer signatures than it names is looked at again for it.
+ */
 const makeCurrentTool = (address: Address): Effect.Effect<Tool, Unavailable> => {
   let known: Known | null = null
   return Effect.gen(function* () {
-    const tool = yield* askVersion(address)
     const nowMs = yield* Clock.currentTimeMillis
-    if (known !== null && isSame(known.tool, tool) && nowMs - known.atMs < settingsLifetimeMs) {
+    if (known !== null && nowMs - known.askedAtMs < versionLifetimeMs) return named(known.tool, known.settings)
+    const tool = yield* askVersion(address)
+    if (known !== null && isSame(known.tool, tool) && nowMs - known.triedAtMs < settingsLifetimeMs) {
+      known = { ...known, askedAtMs: nowMs }
       return named(tool, known.settings)
     }
     const settings = yield* trySettings(address)
@@ -80,11 +86,12 @@ const makeCurrentTool = (address: Address): Effect.Effect<Tool, Unavailable> => 
     if (isNews && missing.length > 0) {
       yield* Effect.logWarning(`clamd passes content that it cannot look into; set ${missing.join(" and ")}`)
     }
-    known = { tool, settings, atMs: nowMs }
+    known = { tool, askedAtMs: nowMs, settings, triedAtMs: nowMs }
     return named(tool, settings)
   })
 }
 
+const versionLifetimeMs = Duration.toMillis(Limits.versionLifetime)
 const settingsLifetimeMs = Duration.toMillis(Limits.settingsLifetime)
 const isSame = (one: Tool, other: Tool): boolean =>
   one.version === other.version && one.signatureVersion === other.signatureVersion
@@ -114,7 +121,7 @@ const deadlineFor = (request: ScanRequest): Duration.Duration =>
 const unavailable = (reason: UnavailableReason, detail: string): Unavailable =>
   new Unavailable({ dependency: "scanner", reason, retryAfterMs: 1_000, detail })
 
-/** The version is asked first: it names the signatures in force, and shows cheaply that clamd answers. */
+/** The version is known first: it names the signatures in force. */
 const scan = Effect.fnUntraced(function* (
   currentTool: Effect.Effect<Tool, Unavailable>,
   address: Address,
@@ -128,7 +135,7 @@ const scan = Effect.fnUntraced(function* (
 const connection = (address: Address) =>
   Effect.acquireRelease(
     Effect.callback<Socket, Unavailable>((resume) => {
-      const socket = connect(address)
+      const socket = connect({ ...address, noDelay: true })
       socket.once("connect", () => resume(Effect.succeed(socket)))
       socket.once("error", () => resume(Effect.fail(unavailable("unreachable", "clamd does not accept connections"))))
       return Effect.sync(() => socket.destroy())
@@ -200,7 +207,7 @@ const sendContent = Effect.fnUntraced(function* (address: Address, content: Scan
   )
 })
 
-/** Hands content on only as fast as clamd takes it. */
+/** Hands content on only as fast as clamd takes it, and reads on meanwhile. */
 const paced = Effect.fnUntraced(function* (socket: Socket, content: ScanRequest["content"]) {
   let failed: Unavailable | null = null
   let sentBytes = 0
@@ -210,7 +217,7 @@ const paced = Effect.fnUntraced(function* (socket: Socket, content: ScanRequest[
     })
   )
   const chunks = Stream.toAsyncIterable(
-    Stream.tap(watched, (chunk) => {
+    Stream.tap(Stream.buffer(watched, { capacity: Limits.chunksAheadMax }), (chunk) => {
       sentBytes += chunk.length
       return drained(socket)
     })

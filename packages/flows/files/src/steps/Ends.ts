@@ -13,14 +13,17 @@ interface EndBytes {
   readonly tail: number
 }
 
+export const allOf = <E, R>(content: Stream.Stream<Uint8Array, E, R>) =>
+  Effect.map(Stream.runCollect(content), (chunks) => Buffer.concat(chunks))
+
+/** Of a content that is no longer than its head. */
+export const endsOf = (whole: Buffer, bytes: EndBytes) => ({ head: whole, tail: whole.subarray(-bytes.tail) })
+
 /** The same bytes twice when the content is no longer than either. */
 export const readEnds = Effect.fnUntraced(function* (store: BlobStore, { sha256, sizeBytes }: Stored, bytes: EndBytes) {
-  const read = (start: number, length: number) =>
-    Effect.map(Stream.runCollect(store.read(sha256, { start, end: start + length - 1 })), (chunks) =>
-      Buffer.concat(chunks)
-    )
+  const read = (start: number, length: number) => allOf(store.read(sha256, { start, end: start + length - 1 }))
   const head = yield* read(0, Math.min(sizeBytes, bytes.head))
-  if (head.length === sizeBytes) return { head, tail: head.subarray(-bytes.tail) }
+  if (head.length === sizeBytes) return endsOf(head, bytes)
   const tailBytes = Math.min(sizeBytes, bytes.tail)
   return { head, tail: yield* read(sizeBytes - tailBytes, tailBytes) }
 })

@@ -13,7 +13,7 @@ import { type BlobStore, Quarantine, Released } from "@holdfast/storage/BlobStor
 import { ByteSize, Effect, Stream } from "effect"
 import type { FileInHand } from "../FileInHand.ts"
 import { StageImpossible, type StageResult } from "../Stage.ts"
-import { readEnds } from "./Ends.ts"
+import { allOf, endsOf, readEnds } from "./Ends.ts"
 
 /** What becomes of a file that cannot be looked into: rejected, or parked until a person has judged it. */
 export type OpaquePolicy = "reject" | "hold"
@@ -42,13 +42,16 @@ const look = Effect.fnUntraced(function* (
   const inspector = yield* Inspector
   // The scanner's port knows content that cannot be read just now; content that is gone or damaged ends the scan and is told here.
   let lost: StageImpossible | null = null
-  const content = Stream.catch(store.read(sha256), (error) => {
+  const stored = Stream.catch(store.read(sha256), (error) => {
     if (error._tag === "Unavailable") return Stream.fail(error)
     lost = new StageImpossible({ detail: `the content is ${error._tag === "BlobNotFound" ? "gone" : "damaged"}` })
     return Stream.fail(unreadable)
   })
+  // A small content is read once, for all who look at it.
+  const whole = sizeBytes > endBytes.head ? null : yield* Effect.mapError(allOf(stored), (error) => lost ?? error)
+  const content = whole === null ? stored : Stream.make(whole)
+  const ends = whole === null ? yield* readEnds(store, { sha256, sizeBytes }, endBytes) : endsOf(whole, endBytes)
   const request = { content, name, sizeBytes, mediaType }
-  const ends = yield* readEnds(store, { sha256, sizeBytes }, endBytes)
   const inspection = yield* Effect.mapError(inspector.inspect({ content, ...ends }), (error) => lost ?? error)
   if (inspection._tag !== "Passed") return refused(inspection, inspection._tag === "Opaque" ? policy : "reject")
   const verdict = yield* Effect.mapError(scanner.scan(request), (error) => lost ?? error)
