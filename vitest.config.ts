@@ -20,7 +20,7 @@ export default defineConfig({
           include: ["**/*.test.ts"],
           exclude: [...ignored, ...live, simulation],
           // Some start a process of their own, which takes seconds on a busy machine.
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           maxWorkers: 2
         }
       },
@@ -42,8 +42,9 @@ export default defineConfig({
           name: "servers",
           include: live,
           exclude: ignored,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          // For machines several times slower: it only ends what hangs.
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
           // One more than there are processors: most of these wait for something to be noticed.
           maxWorkers: 3
         }

@@ -75,7 +75,7 @@ export const deskFlow = (mode: Mode) =>
     }, 120_000)
     afterAll(async () => {
       expect(await desk?.stop()).toBe(0)
-    }, 60_000)
+    }, 180_000)
 
     it("opens a ticket for a customer, once, however often it is sent", async () => {
       const payload = { subject: "The printer is on fire", body: "It smokes. What now?" }

@@ -169,7 +169,7 @@ describe("a desk behind the proxy", () => {
   afterAll(async () => {
     await proxy?.stop()
     expect(await direct?.stop()).toBe(0)
-  }, 60_000)
+  }, 180_000)
 
   const openTicket = (id = randomUUIDv7()) =>
     command(desk, agent, "/v1/tickets", { subject: "Through the proxy", body: "Does it arrive?" }, id)

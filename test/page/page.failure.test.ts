@@ -46,7 +46,7 @@ describe("the page", { timeout: 120_000 }, () => {
   afterAll(async () => {
     await world?.stop()
     await rm(folder, { recursive: true, force: true })
-  }, 60_000)
+  }, 180_000)
 
   // What one story has broken is not the next one's.
   afterEach(() => world.mend())

@@ -19,7 +19,7 @@ const sha256Of = (bytes: Uint8Array) => Sha256.make(createHash("sha256").update(
 const inGateway = (body: (gateway: RunningGateway) => Promise<void>) =>
   Gateway.use((gateway) => Effect.promise(() => body(gateway)))
 
-layer(Gateway.layer, { timeout: 30_000, excludeTestServices: true })("the file gateway", (it) => {
+layer(Gateway.layer, { timeout: 180_000, excludeTestServices: true })("the file gateway", (it) => {
   it.effect(
     "takes 64 MiB over a line that is cut three times",
     () =>
@@ -57,7 +57,7 @@ layer(Gateway.layer, { timeout: 30_000, excludeTestServices: true })("the file g
           })
         )
       }).pipe(Effect.scoped),
-    60_000
+    180_000
   )
 
   it.effect(
@@ -84,7 +84,7 @@ layer(Gateway.layer, { timeout: 30_000, excludeTestServices: true })("the file g
         expect(failures).toBeGreaterThan(0)
         expect(gateway.files("quarantine")).toContain(sha256Of(content))
       }),
-    60_000
+    180_000
   )
 
   it.effect("finishes at its next start what was complete when it was killed", () =>

@@ -47,7 +47,7 @@ const upload = async (gateway: RunningGateway, bytes: Buffer, options: Partial<U
   return tus.url ?? ""
 }
 
-layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("uploaders", (it) => {
+layer(Gateway.layer, { timeout: 180_000, excludeTestServices: true })("uploaders", (it) => {
   describe("tus-js-client", () => {
     it.effect.each([
       ["at once", {}],
@@ -111,7 +111,7 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("uploaders"
           expect(restarted).toBeDefined()
           expectReceived(gateway, url, bytes, "picture.png")
         }),
-      60_000
+      180_000
     )
 
     it.effect("takes an upload back", () =>

@@ -69,7 +69,7 @@ const must = (body: (person: Person, gateway: RunningGateway) => Promise<void>) 
     Effect.promise(async () => body(new Person(gateway, await gateway.token(`person-${count++}`)), gateway))
   )
 
-layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", (it) => {
+layer(Gateway.layer, { timeout: 180_000, excludeTestServices: true })("tus 1.0", (it) => {
   describe("core protocol", () => {
     it.effect("Headers: Upload-Offset and Upload-Length are non-negative integers", () =>
       must(async (person) => {
@@ -472,7 +472,7 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", 
             expect.objectContaining({ file: expect.objectContaining({ fileId: id, sha256, sizeBytes: bytes.length }) })
           ])
         }),
-      60_000
+      180_000
     )
 
     it.effect("Concatenation: nobody makes anything of somebody else's parts", () =>
@@ -543,7 +543,7 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", 
           }
           expect([200, 404]).toContain((await person.ask("HEAD", own)).status)
         }),
-      { arbitrary: { runs: 15 }, timeout: 60_000 }
+      { arbitrary: { runs: 15 }, timeout: 180_000 }
     )
 
     it.effect("that waits to be told to go on is told so, or refused before it sends", () =>
@@ -586,7 +586,7 @@ layer(Gateway.layer, { timeout: 60_000, excludeTestServices: true })("tus 1.0", 
           // Held piece by piece, these would be more than half a gigabyte.
           expect(peakBytes(gateway) - before).toBeLessThan(300 << 20)
         }),
-      60_000
+      180_000
     )
 
     it.effect("of random bytes in the place of a request ends that connection alone", () =>

@@ -83,7 +83,7 @@ const eicar = Buffer.from(
   [..."*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\\4[PA@%P!O5X"].reverse().join("")
 )
 
-layer(desk, { timeout: 60_000, excludeTestServices: true })("the file flow", (it) => {
+layer(desk, { timeout: 180_000, excludeTestServices: true })("the file flow", (it) => {
   it.effect("releases text, and gives it to whoever holds a link", () =>
     Effect.gen(function* () {
       const { gateway } = yield* Desk
@@ -132,7 +132,7 @@ layer(desk, { timeout: 60_000, excludeTestServices: true })("the file flow", (it
         expect(names).toHaveLength(44)
         expect(names.filter((_, index) => outcomes[index]?._tag !== "FileRejected")).toEqual([])
       }),
-    60_000
+    180_000
   )
 
   it.effect("lets files wait while the scanner is away", () =>
@@ -161,7 +161,7 @@ layer(desk, { timeout: 60_000, excludeTestServices: true })("the file flow", (it
         const stages = (yield* eventsOf(large)).map((event) => event._tag)
         expect(stages).toEqual(["FileReceived", "FileIdentified", "FileScanned", "FileConverted", "FileReleased"])
       }),
-    60_000
+    180_000
   )
 
   it.effect("stops when told to, with exit code 0", () =>

@@ -176,7 +176,7 @@ const attach = Effect.fnUntraced(function* (fileId: FileId) {
   return ticketId
 })
 
-layer(desk, { timeout: 60_000, excludeTestServices: true })("a desk whose scanner learns something", (it) => {
+layer(desk, { timeout: 180_000, excludeTestServices: true })("a desk whose scanner learns something", (it) => {
   it.effect(
     "withdraws what is bad by now, tells its ticket, and leaves the rest as it is",
     () =>
@@ -209,7 +209,7 @@ layer(desk, { timeout: 60_000, excludeTestServices: true })("a desk whose scanne
         expect([yield* download(bad), yield* download(copy), yield* download(good)]).toEqual([410, 410, 200])
         expect(yield* isStored(sha256)).toBe(false)
       }),
-    60_000
+    180_000
   )
 
   it.effect("takes the same content anew, judges it by what is known now, and looks at nothing again for it", () =>

@@ -54,7 +54,7 @@ afterAll(async () => {
   await desk?.ended
   for (const name of Object.keys(environment)) delete process.env[name]
   rmSync(folder, { recursive: true, force: true })
-}, 60_000)
+}, 180_000)
 
 const until = (holds: () => boolean) =>
   Effect.sync(holds).pipe(Effect.repeat({ until: (yes) => yes, schedule: Schedule.spaced("50 millis") }))

@@ -105,7 +105,7 @@ const wrongs = ({ commands, feeds, log, uploads, views }: AuditFindings): Readon
 const note = (n: number) => `command_id = (SELECT note FROM fabricated WHERE n = ${n})`
 const ticket = (n: number) => `(SELECT id FROM fabricated WHERE n = ${n})`
 
-describe("the audit of a drill", { timeout: 60_000 }, () => {
+describe("the audit of a drill", { timeout: 180_000 }, () => {
   it.live("finds nothing where nothing is wrong", () =>
     Effect.gen(function* () {
       const found = yield* auditedAfter("")

@@ -42,7 +42,7 @@ export const eventually = <A, E, R>(
   what: string,
   ask: Effect.Effect<A, E, R>,
   isRight: (answer: A) => boolean,
-  within: Duration.Duration = Duration.seconds(20)
+  within: Duration.Duration = Duration.seconds(60)
 ): Effect.Effect<A, E | NeverHappened, R> =>
   Effect.suspend(() => {
     let last: unknown = "no answer"

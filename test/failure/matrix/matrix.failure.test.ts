@@ -220,7 +220,7 @@ describe("the failure matrix", () => {
   afterAll(async () => {
     console.table(seen)
     await world?.stop()
-  }, 60_000)
+  }, 180_000)
 
   const allHealthy = async () => {
     await world.act()

@@ -71,7 +71,7 @@ describe("PostgreSQL", () => {
   it(
     "stopped at once, without a checkpoint",
     () => outage("stopped (immediate)", () => ended("SIGQUIT"), start),
-    60_000
+    180_000
   )
 
   it("killed: its postmaster", () => outage("postmaster killed", () => ended("SIGKILL"), start), testDeadlineMs)
@@ -97,7 +97,7 @@ describe("PostgreSQL", () => {
         () => signal("SIGCONT"),
         false
       ),
-    60_000
+    180_000
   )
 
   it(
@@ -114,19 +114,19 @@ describe("PostgreSQL", () => {
   it(
     "is behind a black hole: old connections hear nothing, new ones get no answer at all",
     () => outage("black hole", world.address.blackHole, world.address.passAgain),
-    60_000
+    180_000
   )
 
   it(
     "does what it is asked, and its answers are lost",
     () => outage("answers lost", set({ _tag: "LoseAnswers" }), set({ _tag: "Pass" })),
-    60_000
+    180_000
   )
 
   it(
     "is slower by two seconds",
     () => outage("slow by 2 s", set({ _tag: "Delay", duration: Duration.seconds(2) }), set({ _tag: "Pass" })),
-    60_000
+    180_000
   )
 
   it(
@@ -145,7 +145,7 @@ describe("PostgreSQL", () => {
         () => {},
         false
       ),
-    60_000
+    180_000
   )
 
   it(

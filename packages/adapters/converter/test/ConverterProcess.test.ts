@@ -228,7 +228,7 @@ describe("ConverterProcess", () => {
         const outcome = yield* convert(Buffer.from("x"), "image/png", { child: child(name) })
         expect(outcome).toMatchObject({ _tag: "Bad", reason: "limits_exceeded" })
       }).pipe(Effect.scoped),
-    30_000
+    180_000
   )
 
   it.live("does not blame the image when the converter cannot run", () =>

@@ -11,7 +11,7 @@ describe("a process", () => {
     await once(parent.stdout, "data")
     const [child = 0] = processesBelow(parent.pid ?? 0)
     expect(isRunning(child)).toBe(true)
-    await vi.waitUntil(() => !isRunning(child), { timeout: 20_000 })
+    await vi.waitUntil(() => !isRunning(child), { timeout: 180_000 })
     parent.kill("SIGKILL")
     await once(parent, "exit")
     expect(isRunning(parent.pid ?? 0)).toBe(false)

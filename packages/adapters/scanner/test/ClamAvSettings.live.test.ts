@@ -31,7 +31,7 @@ const clamd = Layer.effect(
   Effect.acquireRelease(Effect.promise(start), ({ stop }) => Effect.promise(stop))
 )
 
-layer(clamd, { timeout: 60_000, excludeTestServices: true })("a clamd that raises no alert", (it) => {
+layer(clamd, { timeout: 180_000, excludeTestServices: true })("a clamd that raises no alert", (it) => {
   it.effect("is named as such in its verdicts, and to the operator", () =>
     Effect.gen(function* () {
       const { url } = yield* LaxClamd

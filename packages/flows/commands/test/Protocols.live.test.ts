@@ -207,7 +207,7 @@ const call = (client: grpc.Client, method: string, request: object, token = agen
 
 const ticket = { subject: "Printer", body: "It is on fire." }
 
-it.layer(desk, { excludeTestServices: true, timeout: 30_000 })("commands", (it) => {
+it.layer(desk, { excludeTestServices: true, timeout: 180_000 })("commands", (it) => {
   it.effect(
     "beyond the bound of work under way every protocol refuses at once, says when to come again, and goes on",
     () =>

@@ -45,7 +45,7 @@ export const hostileSuite = (name: string, tools: Layer.Layer<Scanner | Converte
           if (isTwice) expect((yield* through(hostile, bytes, tools, folder)).history).toEqual(first.history)
           expect(readdirSync(folder)).toEqual([])
         }),
-      60_000
+      180_000
     )
 
     it("stayed within bounds", () => {

@@ -249,7 +249,7 @@ describe("the pipeline", () => {
           if (ended === "ended") return expect(crashAt).toBeGreaterThan(2 * stages)
         }
       }),
-    60_000
+    180_000
   )
 })
 

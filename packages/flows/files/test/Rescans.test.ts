@@ -345,7 +345,7 @@ describe("content that was found bad", () => {
           if (ended === "ended") return expect(crashAt).toBeGreaterThan(20)
         }
       }),
-    60_000
+    180_000
   )
 })
 

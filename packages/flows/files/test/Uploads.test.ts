@@ -214,7 +214,7 @@ describe("an upload", () => {
     "ends with exactly its bytes, whatever happens on the way",
     [Schema.Array(Step).check(Schema.isMaxLength(8))],
     ([steps]) => Effect.promise(() => journey(steps)),
-    { arbitrary: { runs: 15 }, timeout: 60_000 }
+    { arbitrary: { runs: 15 }, timeout: 180_000 }
   )
 
   const journey = async (steps: ReadonlyArray<typeof Step.Type>) => {

@@ -8,7 +8,7 @@ import { startGateway, type World } from "./World.ts"
 export const reply = (position: number) => envelope({ type: "TicketReplied", position })
 
 /** On a busy machine. */
-export const patient = { timeout: 20_000 }
+export const patient = { timeout: 180_000 }
 
 export const withGateway = (test: (world: World, broker: BrokerDouble) => Promise<void>) =>
   Effect.scoped(

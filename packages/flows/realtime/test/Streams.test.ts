@@ -15,7 +15,7 @@ const query = "subscription($id: ID!, $after: Position) { ticketChanged(id: $id,
 const list = "subscription($after: Position) { ticketListChanged(list: all, after: $after) { position } }"
 const reply = (position: number) => envelope({ type: "TicketReplied", position })
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
-const patient = { timeout: 20_000 }
+const patient = { timeout: 180_000 }
 
 interface Started {
   readonly world: World
