@@ -11,7 +11,7 @@ import type { FileStage } from "@holdfast/contracts/attachment/Stages"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { type StreamId, StreamVersion } from "@holdfast/contracts/Ids"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
-import type { Converter } from "@holdfast/converter/Converter"
+import { type Converter, conversionOf } from "@holdfast/converter/Converter"
 import { EventLog } from "@holdfast/database/EventLog"
 import type { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { type Attachment, AttachmentDecider, nextStage } from "@holdfast/domain/attachment/Attachment"
@@ -94,9 +94,13 @@ const makeLanes = Effect.gen(function* () {
   const large = yield* Semaphore.make(Math.max(1, Math.floor(cores / 2)))
   return (due: Due): Lane => {
     if (isLarge(due)) return Semaphore.withPermits(large, 1)
-    return Semaphore.withPermits(due.stage === "convert" ? converting : small, 1)
+    return Semaphore.withPermits(isConverted(due) ? converting : small, 1)
   }
 })
+
+/** Of most files nothing is made, and they wait for none of which something is. */
+const isConverted = ({ file: { attachment }, stage }: Due): boolean =>
+  stage === "convert" && conversionOf(Scan.mediaTypeOf(attachment)) !== "none"
 
 const isLarge = ({ file }: Due): boolean => file.attachment.sizeBytes > ByteSize.toNumberUnsafe(Limits.smallBytesMax)
 

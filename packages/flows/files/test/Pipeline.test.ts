@@ -1,5 +1,6 @@
 // The pipeline from end to end on a real disk: what is released, what is rejected and why, who waits, who is parked, and that a crash at
 // any step ends the same.
+import { availableParallelism } from "node:os"
 import { describe, expect, it } from "@effect/vitest"
 import { RetryFile } from "@holdfast/contracts/attachment/Commands"
 import { Converter } from "@holdfast/converter/Converter"
@@ -164,6 +165,32 @@ describe("the pipeline", () => {
       yield* handle(received)
       expect([scans, world.events]).toEqual([1, toRelease])
     }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, noConverter))))
+  })
+
+  it.live("lets text pass while every image that may be converted is", () => {
+    const world = new World()
+    const converting = Deferred.makeUnsafe<void>()
+    const converter = Layer.mock(Converter)({
+      convert: () => Effect.andThen(Deferred.succeed(converting, undefined), Effect.never)
+    })
+    const scanner = Layer.succeed(Scanner, {
+      scan: () => Effect.succeed({ _tag: "Clean" as const, tool: { name: "test", version: "1" } }),
+      tool: Effect.succeed({ name: "test", version: "1" })
+    })
+    return Effect.gen(function* () {
+      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+      const images = yield* Effect.forEach(Array.from({ length: 3 * availableParallelism() }), () =>
+        Effect.andThen(
+          receive(world, png, { type: "image/png" }),
+          Effect.suspend(() => Effect.fromNullishOr(world.history.envelopes.at(-1)))
+        )
+      )
+      yield* Effect.forEach(images, (image) => Effect.forkScoped(handle(image)))
+      yield* Deferred.await(converting)
+      yield* receive(world, Buffer.from("quick"), { type: "text/plain" })
+      yield* handle(yield* Effect.fromNullishOr(world.history.envelopes.at(-1)))
+      expect(last(world)).toMatchObject({ _tag: "FileReleased", content: { sizeBytes: 5 } })
+    }).pipe(Effect.scoped, Effect.provide(servicesOf(world, Layer.merge(scanner, converter))))
   })
 
   it.live("parks a file whose content is gone", () => {
