@@ -15,8 +15,11 @@ const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
 const pingMs = Duration.toMillis(Realtime.pingInterval)
 const silenceMsMax = Duration.toMillis(Realtime.silenceMax)
 
+/** Parts go out as one message; what many connections share is then copied for none of them. */
+export type Message = string | Uint8Array | readonly [Uint8Array, ...ReadonlyArray<Uint8Array>]
+
 /** One event's message from what it shares with others; null: nobody can resume after it. */
-export type Frame = (encoded: Uint8Array, position: Position | null) => Uint8Array
+export type Frame = (encoded: Uint8Array, position: Position | null) => Message
 
 /** What carries a connection. */
 export interface Transport {
@@ -25,7 +28,7 @@ export interface Transport {
   readonly bufferedBytes: number
   /** For the events of the operation with this id. */
   frame(id: string): Frame
-  send(message: string | Uint8Array): void
+  send(message: Message): void
   /** Tells how the feed is, and keeps the line from being silent. */
   tell(report: FeedReport): void
   /** Says why, and ends. Again is harmless. */
@@ -94,7 +97,7 @@ export class Connection {
     this.#lastHeardMs = this.#feed.nowMs()
   }
 
-  send(message: string | Uint8Array): void {
+  send(message: Message): void {
     if (!this.isOpen || this.hasExpired()) return
     this.#transport.send(message)
     this.#boundUnsent()

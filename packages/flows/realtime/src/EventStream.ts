@@ -6,7 +6,7 @@ import { Realtime } from "@holdfast/resilience/Limits"
 import { Duration } from "effect"
 import { CloseCode } from "graphql-ws"
 import { type Closing, tooManyConnections } from "./Closing.ts"
-import type { Frame, Transport } from "./Connection.ts"
+import type { Frame, Message, Transport } from "./Connection.ts"
 import type { FeedReport } from "./Feed.ts"
 import { type Refusal, refusal } from "./StreamRequest.ts"
 
@@ -68,12 +68,14 @@ export class EventStream implements Transport {
   frame(_id: string): Frame {
     return (encoded, position) => {
       const id = position === null ? "" : `id: ${position}\n`
-      return Buffer.concat([Buffer.from(`${id}${nextPrefix}`), encoded, blank])
+      return [Buffer.from(`${id}${nextPrefix}`), encoded, blank]
     }
   }
 
-  send(message: string | Uint8Array): void {
-    if (this.#phase === "begun") this.#response.write(message, this.#took)
+  send(message: Message): void {
+    if (this.#phase !== "begun") return
+    const whole = typeof message === "string" || message instanceof Uint8Array ? message : Buffer.concat(message)
+    this.#response.write(whole, this.#took)
   }
 
   /** A comment is for proxies and people; `id` alone moves a browser's `Last-Event-ID` and is no event. */

@@ -131,7 +131,7 @@ const make = Effect.fnUntraced(function* (options: GatewayOptions) {
     handleUpgrade: (request, socket, head) => {
       const refusal = mayUpgrade(request, options.allowedOrigins, isFull())
       if (refusal !== null) return refuseUpgrade(socket, refusal)
-      server.handleUpgrade(request, socket, head, accept)
+      server.handleUpgrade(request, socket, head, (opened) => accept(opened, socket))
     },
     handleStream,
     status: Effect.sync(() => ({ connections: open.connections.size, groups: hub.groupCount, feed: feed.report(true) }))
@@ -164,8 +164,8 @@ const makeAccept = Effect.fnUntraced(function* (open: Open, presence: PresenceSe
     query: (principal, request) => run(query(principal, request)),
     presence
   })
-  return (socket: WebSocket): void => {
-    const connection = new Connection(new Socket(socket), open.feed)
+  return (socket: WebSocket, line: Duplex): void => {
+    const connection = new Connection(new Socket(socket, line), open.feed)
     open.connections.add(connection)
     // ws closes the socket after each of its errors; the code says why.
     socket.on("error", () => connection.end())

@@ -1,18 +1,24 @@
-// A connection by WebSocket, speaking graphql-transport-ws.
+// A connection by WebSocket, speaking graphql-transport-ws. An event that many are told of goes to each in fragments of one message (RFC 6455,
+// 5.4): what is the subscription's own, then the bytes that all share. A copy for each would cost more than sending it, most of it later, in
+// collections of garbage.
+import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 import type { Closing } from "./Closing.ts"
-import type { Frame, Transport } from "./Connection.ts"
+import type { Frame, Message, Transport } from "./Connection.ts"
 import type { FeedReport } from "./Feed.ts"
 
-const closingBrace = 0x7d
+const closingBrace = Buffer.from("}")
 /** RFC 6455: a control frame has 125 bytes, two of them are the code. */
 const reasonBytesMax = 123
 
 export class Socket implements Transport {
   readonly #socket: WebSocket
+  readonly #line: Duplex
 
-  constructor(socket: WebSocket) {
+  /** `line`: what the socket speaks over. */
+  constructor(socket: WebSocket, line: Duplex) {
     this.#socket = socket
+    this.#line = line
   }
 
   get isOpen(): boolean {
@@ -25,17 +31,22 @@ export class Socket implements Transport {
 
   frame(id: string): Frame {
     const prefix = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
-    return (encoded) => {
-      const message = Buffer.allocUnsafe(prefix.byteLength + encoded.byteLength + 1)
-      message.set(prefix, 0)
-      message.set(encoded, prefix.byteLength)
-      message[message.byteLength - 1] = closingBrace
-      return message
-    }
+    return (encoded) => [prefix, encoded, closingBrace]
   }
 
-  send(message: string | Uint8Array): void {
-    this.#socket.send(message, { binary: false })
+  send(message: Message): void {
+    if (typeof message === "string" || message instanceof Uint8Array) this.#socket.send(message, { binary: false })
+    else this.#sendFragments(message)
+  }
+
+  /** With one call of the system. */
+  #sendFragments(fragments: ReadonlyArray<Uint8Array>): void {
+    const last = fragments.length - 1
+    this.#line.cork()
+    for (const [index, fragment] of fragments.entries()) {
+      this.#socket.send(fragment, { binary: false, fin: index === last })
+    }
+    this.#line.uncork()
   }
 
   tell(report: FeedReport): void {
