@@ -8,6 +8,18 @@ import type { Frame, Message, Transport } from "./Connection.ts"
 import type { FeedReport } from "./Feed.ts"
 
 const closingBrace = Buffer.from("}")
+
+/** The same bytes for all who are told of the same event, which are told one after the other. */
+const makeClosed = () => {
+  let last: Uint8Array | null = null
+  let closed: Uint8Array = closingBrace
+  return (encoded: Uint8Array): Uint8Array => {
+    if (encoded !== last) closed = Buffer.concat([encoded, closingBrace])
+    last = encoded
+    return closed
+  }
+}
+const closedOf = makeClosed()
 /** RFC 6455: a control frame has 125 bytes, two of them are the code. */
 const reasonBytesMax = 123
 
@@ -31,7 +43,7 @@ export class Socket implements Transport {
 
   frame(id: string): Frame {
     const prefix = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
-    return (encoded) => [prefix, encoded, closingBrace]
+    return (encoded) => [prefix, closedOf(encoded)]
   }
 
   send(message: Message): void {
