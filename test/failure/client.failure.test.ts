@@ -151,6 +151,8 @@ describe("a feed", () => {
     await conversationOf(direct, ticketId, 1)
     const feed = watch(client, ticketId, "snapshot")
     await until("a stream is open", async () => (proxy.led() > 0 ? true : null))
+    // What is said while its snapshot is being made is in the snapshot, and no change.
+    await until("it is live", async () => (feed.items.some((item) => item.type === "state") ? true : null))
     const said = Array.from({ length: 12 }, (_, index) => `word ${index}`)
     for (const [index, body] of said.entries()) {
       expect((await direct.commands.ReplyToTicket({ ticketId, body })).status).toBe("accepted")

@@ -115,7 +115,8 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       query: subscriptions.ticket,
       variables: { id },
       read: readWith(Schema.Struct({ ticketChanged: TicketChange }), ({ ticketChanged }) => ticketChanged),
-      snapshot: (signal) => queries.ticket(id, { signal })
+      snapshot: (signal) => queries.ticket(id, { signal }),
+      shows: (ticket, { streamVersion }: TicketChange) => streamVersion <= (ticket?.version ?? 0)
     }),
   /** The changes of the tickets in a list; its snapshots are the list's first page. */
   ticketList: (list: TicketListName, options?: FeedOptions) =>
@@ -123,7 +124,9 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       query: subscriptions.ticketList,
       variables: { list },
       read: readWith(Schema.Struct({ ticketListChanged: TicketChange }), (data) => data.ticketListChanged),
-      snapshot: (signal) => queries.tickets(list, { signal, first: listSnapshot })
+      snapshot: (signal) => queries.tickets(list, { signal, first: listSnapshot }),
+      shows: (page, { streamVersion, ticketId }: TicketChange) =>
+        page?.nodes.some(({ id, version }) => id === ticketId && streamVersion <= (version ?? 0)) ?? false
     }),
   /** A file's way through the pipeline. */
   file: (id: string, options?: FeedOptions) =>
@@ -131,7 +134,8 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       query: subscriptions.file,
       variables: { id },
       read: readWith(Schema.Struct({ fileProgress: FileChange }), ({ fileProgress }) => fileProgress),
-      snapshot: (signal) => queries.file(id, { signal })
+      snapshot: (signal) => queries.file(id, { signal }),
+      shows: (file, { streamVersion }: FileChange) => streamVersion <= (file?.version ?? 0)
     }),
   /** What you are told of; its snapshots are the newest of it, with how many are unread. */
   notifications: (options?: FeedOptions) =>
@@ -139,7 +143,8 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       query: subscriptions.notifications,
       variables: {},
       read: readWith(Schema.Struct({ myNotifications: Notification }), ({ myNotifications }) => myNotifications),
-      snapshot: (signal) => queries.notifications({ signal, first: listSnapshot })
+      snapshot: (signal) => queries.notifications({ signal, first: listSnapshot }),
+      shows: (page, { eventId }: Notification) => page?.nodes.some((node) => node.eventId === eventId) ?? false
     })
 })
 
@@ -156,6 +161,8 @@ interface Source<Change, Snapshot> {
   readonly variables: Readonly<Record<string, unknown>>
   readonly read: (data: unknown) => Result.Result<Change, Schema.SchemaError>
   readonly snapshot: (signal: AbortSignal) => Promise<QueryOutcome<Snapshot>>
+  /** Whether a snapshot has a change already: it may show more than what it is sure to have all of. */
+  readonly shows: (snapshot: Snapshot, change: Change) => boolean
 }
 
 const feed = <Change, Snapshot>(
@@ -198,6 +205,9 @@ class RunningFeed<Change, Snapshot> {
   #wasConnected = false
   #failures = 0
   #tokensRefused = 0
+
+  /** By the last snapshot. */
+  #isShown: (change: Change) => boolean = () => false
 
   constructor(desk: Desk, line: Line, source: Source<Change, Snapshot>, from: "now" | "snapshot" | number) {
     this.#desk = desk
@@ -253,6 +263,7 @@ class RunningFeed<Change, Snapshot> {
     if (freshness === null) return { type: "cut", adviceMs: 0, detail: "the desk does not say how fresh it is" }
     this.#cursor = freshness.position
     this.#wanted = null
+    this.#isShown = (change) => this.#source.shows(data, change)
     this.#push({ type: "snapshot", reason, position: freshness.position, data, freshness })
     return null
   }
@@ -296,7 +307,7 @@ class RunningFeed<Change, Snapshot> {
     const change = this.#source.read(data)
     if (Result.isFailure(change)) return { type: "fatal", code: "NOT_UNDERSTOOD", message: change.failure.message }
     this.#cursor = position
-    this.#push({ type: "change", position, change: change.success })
+    if (!this.#isShown(change.success)) this.#push({ type: "change", position, change: change.success })
     return null
   }
 
