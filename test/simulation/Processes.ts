@@ -17,8 +17,9 @@ import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
 import { VolumeHours } from "@holdfast/database/VolumeHours"
 import { WebhookDeliveries } from "@holdfast/database/WebhookDeliveries"
 import { runParts } from "@holdfast/events/Registry"
+import * as Ahead from "@holdfast/files/Ahead"
 import { Journal } from "@holdfast/files/Journal"
-import { makeConsumer } from "@holdfast/files/Pipeline"
+import { makePipeline } from "@holdfast/files/Pipeline"
 import * as Registrar from "@holdfast/files/Registrar"
 import * as Execute from "@holdfast/queries/graphql/Execute"
 import { Reads } from "@holdfast/queries/Reads"
@@ -225,8 +226,10 @@ export const fileWorker = (around: Surroundings, process: SimulatedProcess): Boo
         Context.add(Inspector, simulatedInspector),
         Context.add(Converter, yield* simulatedConverter(process, servers.server("converter")))
       )
-      const consumer = yield* makeConsumer({ workFolder: `${simulatedFolder}work` })
+      const options = { workFolder: `${simulatedFolder}work` }
+      const { ahead, consumer } = yield* Effect.provide(makePipeline(options), services)
       yield* Effect.forkScoped(Effect.provide(runConsumer(consumer), services))
+      yield* Effect.forkScoped(Effect.provide(Ahead.run(ahead), services))
       yield* Effect.forkScoped(Effect.provide(Registrar.run, services))
       return Context.empty()
     })

@@ -8,12 +8,13 @@ import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { FileReferences } from "@holdfast/database/FileReferences"
 import { Parking } from "@holdfast/database/ParkedEvents"
 import { ReleasedFiles } from "@holdfast/database/ReleasedFiles"
+import * as Ahead from "@holdfast/files/Ahead"
 import * as ContentReferences from "@holdfast/files/ContentReferences"
 import * as FileGauges from "@holdfast/files/FileGauges"
 import { foldersIn } from "@holdfast/files/Folders"
 import * as Journal from "@holdfast/files/Journal"
 import * as JournalView from "@holdfast/files/JournalView"
-import { makeConsumer } from "@holdfast/files/Pipeline"
+import { makePipeline } from "@holdfast/files/Pipeline"
 import * as Registrar from "@holdfast/files/Registrar"
 import * as Rescans from "@holdfast/files/Rescans"
 import * as Sweep from "@holdfast/files/Sweep"
@@ -39,8 +40,9 @@ export const layer = Layer.unwrap(
     })
     const work = Layer.effectDiscard(
       Effect.gen(function* () {
-        const consumer = yield* makeConsumer({ workFolder: folders.work, opaque: opaqueFiles })
+        const { ahead, consumer } = yield* makePipeline({ workFolder: folders.work, opaque: opaqueFiles })
         yield* Effect.forkScoped(runConsumer(consumer))
+        yield* Effect.forkScoped(Ahead.run(ahead))
         yield* Effect.forkScoped(Rescans.run({ days: rescanDays, opaque: opaqueFiles }))
         yield* Effect.forkScoped(Registrar.run)
         yield* Effect.forkScoped(Sweep.runStorage(folders.work))

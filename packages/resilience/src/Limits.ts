@@ -544,6 +544,10 @@ export const Pipeline = {
   stageBackoff: Duration.millis(200),
   /** Timeouts on one file while the tool answers others: it is the file. */
   stageTimeoutsMax: 3,
+  /** How often the journal is looked at for files that the core does not take now; after the second look their stages begin. */
+  aheadDelay: Duration.seconds(1),
+  /** Files of which is kept what was found before the core heard of them: an hour of an outage at a file a second. Some 2 KiB each. Files. */
+  aheadMax: 4_000,
   /** Files whose end is remembered while their own events are still on their way. Files. */
   finishedMax: 10_000
 } as const

@@ -1,7 +1,8 @@
 // A file as its events tell it: what every stage of the pipeline, and whoever looks at it after its release, goes by.
-import type { FileEvent } from "@holdfast/contracts/attachment/Events"
+import { type FileEvent, FileReceived } from "@holdfast/contracts/attachment/Events"
 import type { Envelope } from "@holdfast/contracts/Envelope"
 import { type Attachment, AttachmentDecider } from "@holdfast/domain/attachment/Attachment"
+import type { JournalEntry } from "./Journal.ts"
 
 export interface FileInHand {
   readonly attachment: Attachment
@@ -10,6 +11,12 @@ export interface FileInHand {
   readonly retries: number
   /** How often it was to be looked at again after its release. */
   readonly rescans: number
+}
+
+/** As it will be once the core has heard of it. */
+export const received = ({ file }: JournalEntry): FileInHand | null => {
+  const attachment = AttachmentDecider.evolve(null, FileReceived.make(file))
+  return attachment === null ? null : { attachment, name: file.name, retries: 0, rescans: 0 }
 }
 
 export const fold = (history: ReadonlyArray<Envelope>): FileInHand | null => {

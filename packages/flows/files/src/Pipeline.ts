@@ -1,7 +1,8 @@
 // The file pipeline: a chain of named stages driven by the file's own events. The first event that is handed over takes the file through
 // all stages that are left. Their outcomes are recorded by ordinary commands under ids that follow from file, stage and retry; so a
 // redelivery or a crash anywhere repeats work and never its record, and the event of the last record takes the file up where it was left.
-// What a small file went through before its release is recorded at once (decision 0028); nothing is released before that.
+// What a small file went through before its release is recorded at once (decision 0028); nothing is released before that. What was found out
+// about a file before the core heard of it is taken from `Ahead.ts`.
 // While a tool is away the file waits, visibly; a stage that keeps failing by itself parks the file. What takes longer than a consumer's
 // turn goes on, and the next turn joins it. What follows when a file is withdrawn is driven by that event in the same way.
 import { availableParallelism } from "node:os"
@@ -22,6 +23,7 @@ import type { Inspector } from "@holdfast/scanner/Inspector"
 import type { Scanner } from "@holdfast/scanner/Scanner"
 import type { Quarantine, Released, StorageSweep, Withdrawn } from "@holdfast/storage/BlobStore"
 import { type Array, ByteSize, Clock, DateTime, Effect, Exit, Fiber, FiberMap, Option, Result, Semaphore } from "effect"
+import { type Ahead, makeAhead } from "./Ahead.ts"
 import { attempts } from "./Attempts.ts"
 import { type FileInHand, fold } from "./FileInHand.ts"
 import { refusalOf } from "./Refusal.ts"
@@ -53,13 +55,17 @@ export type PipelineServices =
   | Scanner
   | Converter
 
-/** The consumer of the group `files`; its stages run for as long as the scope is open. */
-export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOptions) {
+/** The consumer of the group `files`, and what is found out ahead of it; what runs for them runs for as long as the scope is open. */
+export const makePipeline = Effect.fnUntraced(function* (options: PipelineOptions) {
   // A file's events come one after the other, so whoever finds its line under way was too early in a former turn.
   const running = yield* FiberMap.make<StreamId, void, Unavailable | Poison>()
   const lanes = yield* makeLanes
   const timeouts = new Map<string, number>()
   const finished = makeFinished()
+  const gather = (due: Due, dueAtMs: number) => gatherFrom({ options, timeouts, lanes }, due, dueAtMs)
+  const ahead = yield* makeAhead((file: FileInHand) =>
+    Effect.flatMap(Clock.currentTimeMillis, (nowMs) => gather({ file, stage: "identify" }, nowMs))
+  )
   const handle: Consumer<PipelineServices>["handle"] = Effect.fnUntraced(function* (envelope) {
     const { event, streamId } = envelope
     const underWay = yield* FiberMap.get(running, streamId)
@@ -69,7 +75,7 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
     }
     const due = yield* dueStage(envelope)
     if (due === null) return
-    const line = advance(options, timeouts, envelope, due, lanes).pipe(
+    const line = advance(gather, ahead, envelope, due).pipe(
       Effect.tap((version) => Effect.sync(() => finished.add(streamId, version))),
       Effect.asVoid
     )
@@ -77,7 +83,8 @@ export const makeConsumer = Effect.fnUntraced(function* (options: PipelineOption
   })
   const wants = (envelope: Envelope) =>
     envelope.streamType === "file" && !ofRescans.has(envelope.event._tag) && !finished.has(envelope)
-  return { group: "files", wants, handle } satisfies Consumer<PipelineServices>
+  const consumer = { group: "files", wants, handle } satisfies Consumer<PipelineServices>
+  return { consumer, ahead }
 })
 
 /** Those that ask for something are seen to by `Rescans.ts`. */
@@ -156,36 +163,59 @@ interface Found {
   readonly stages: Array.NonEmptyReadonlyArray<StageReport>
 }
 
-/** Through every stage that is left, or until somebody else is found to have recorded one; the answer is the last version that is known. */
-const advance = Effect.fn("Pipeline.advance")(function* (
-  options: PipelineOptions,
-  timeouts: Map<string, number>,
-  envelope: Envelope,
-  first: Due,
-  lanes: (due: Due) => Lane
-) {
-  let version = envelope.streamVersion
-  let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
-  let found: Found | null = null
-  for (let due: Due | null = first; due !== null; ) {
+/** Of a run of stages up to where something is to be recorded. */
+export interface Gathered {
+  /** Null: the first stage has to wait. */
+  readonly found: Found | null
+  /** Why a stage after it has to wait; null: none has. */
+  readonly waits: Unavailable | null
+  readonly next: Due | null
+}
+
+interface Workshop {
+  readonly options: PipelineOptions
+  readonly timeouts: Map<string, number>
+  readonly lanes: (due: Due) => Lane
+}
+
+const gatherFrom = Effect.fnUntraced(function* (workshop: Workshop, first: Due, firstDueAtMs: number) {
+  const { lanes, options, timeouts } = workshop
+  let due = first
+  let dueAtMs = firstDueAtMs
+  for (let found: Found | null = null; ; ) {
     // The lanes bound the work. What is recorded waits for the database, and nobody's processor.
     const { fileId, sizeBytes } = due.file.attachment
     const stage = attempts({ stage: due.stage, fileId, timeouts }, runStage(options, due))
-    const unrecorded: Found | null = found
-    const { durationMs, result } = yield* observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage).pipe(
-      // A file that has to wait shows how far it has come.
-      Effect.tapError(() => (unrecorded === null ? Effect.void : Effect.asVoid(record(envelope, unrecorded))))
-    )
-    const report: StageReport = { stage: due.stage, durationMs, ...result }
-    const all: Found = { since: unrecorded?.since ?? due, stages: [...(unrecorded?.stages ?? []), report] }
+    const ran = yield* Effect.result(observed({ stage: due.stage, sizeBytes, dueAtMs }, lanes(due), stage))
+    if (Result.isFailure(ran)) return { found, waits: ran.failure, next: due } satisfies Gathered
+    const report: StageReport = { stage: due.stage, durationMs: ran.success.durationMs, ...ran.success.result }
+    found = { since: first, stages: found === null ? [report] : [...found.stages, report] }
     dueAtMs = yield* Clock.currentTimeMillis
-    due = dueAfter({ since: due, stages: [report] })
-    const isGathered = due !== null && due.stage !== "release" && !isLarge(due)
-    found = isGathered ? all : null
-    if (isGathered) continue
-    const recorded: StreamVersion | null = yield* record(envelope, all)
+    const next = dueAfter({ since: due, stages: [report] })
+    if (next === null || next.stage === "release" || isLarge(next))
+      return { found, waits: null, next } satisfies Gathered
+    due = next
+  }
+})
+
+/** Through every stage that is left, or until somebody else is found to have recorded one; the answer is the last version that is known. */
+const advance = Effect.fn("Pipeline.advance")(function* (
+  gather: (due: Due, dueAtMs: number) => Effect.Effect<Gathered, never, PipelineServices>,
+  ahead: Ahead<Gathered>,
+  envelope: Envelope,
+  first: Due
+) {
+  let version = envelope.streamVersion
+  let dueAtMs = DateTime.toEpochMillis(envelope.occurredAt)
+  for (let due: Due | null = first; due !== null; ) {
+    const { found, next, waits }: Gathered = (yield* ahead.take(due.file)) ?? (yield* gather(due, dueAtMs))
+    dueAtMs = yield* Clock.currentTimeMillis
+    const recorded: StreamVersion | null = found === null ? version : yield* record(envelope, found)
+    // A file that has to wait shows how far it has come.
+    if (waits !== null) return yield* waits
     if (recorded === null) return version
     version = recorded
+    due = next
   }
   return version
 })

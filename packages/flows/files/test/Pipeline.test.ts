@@ -12,7 +12,7 @@ import { pdf } from "@holdfast/testkit/hostile/Documents"
 import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { fold } from "../src/FileInHand.ts"
-import { makeConsumer } from "../src/Pipeline.ts"
+import { makePipeline } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
 import { eicar, png, receive, servicesOf, World, workFolder } from "./PipelineWorld.ts"
 
@@ -129,7 +129,8 @@ describe("the pipeline", () => {
       })
       return Effect.gen(function* () {
         yield* receive(world, Buffer.from("heavy"))
-        const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+        const { consumer } = yield* makePipeline({ workFolder: yield* workFolder })
+        const { handle } = consumer
         const newest = Effect.suspend(() =>
           Effect.flatMap(Effect.fromNullishOr(world.history.envelopes.at(-1)), handle)
         )
@@ -155,7 +156,8 @@ describe("the pipeline", () => {
     })
     return Effect.gen(function* () {
       yield* receive(world, Buffer.from("long"))
-      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+      const { consumer } = yield* makePipeline({ workFolder: yield* workFolder })
+      const { handle } = consumer
       const received = yield* Effect.fromNullishOr(world.history.envelopes.at(-1))
       const turn = yield* Effect.forkChild(Effect.flip(handle(received)))
       yield* Deferred.await(started)
@@ -178,7 +180,8 @@ describe("the pipeline", () => {
       tool: Effect.succeed({ name: "test", version: "1" })
     })
     return Effect.gen(function* () {
-      const { handle } = yield* makeConsumer({ workFolder: yield* workFolder })
+      const { consumer } = yield* makePipeline({ workFolder: yield* workFolder })
+      const { handle } = consumer
       const images = yield* Effect.forEach(Array.from({ length: 3 * availableParallelism() }), () =>
         Effect.andThen(
           receive(world, png, { type: "image/png" }),

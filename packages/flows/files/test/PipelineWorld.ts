@@ -26,7 +26,7 @@ import { layerSweep } from "@holdfast/storage/DiskSweep"
 import { History, uuid } from "@holdfast/testkit/History"
 import * as Model from "@holdfast/testkit/ReleasedFilesModel"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
-import { makeConsumer } from "../src/Pipeline.ts"
+import { makePipeline } from "../src/Pipeline.ts"
 import { fileWorker } from "../src/Registrar.ts"
 import { lookOnce } from "../src/Rescans.ts"
 import { watchOnce } from "../src/Signatures.ts"
@@ -132,7 +132,7 @@ export class World {
   /** Hands every event to a freshly started consumer, from the first on, until there are no more or it crashes. */
   readonly run = Effect.suspend(() => {
     const delivered = Effect.gen({ self: this }, function* () {
-      const consumer = yield* makeConsumer({ workFolder: yield* workFolder, opaque: this.#opaque })
+      const { consumer } = yield* makePipeline({ workFolder: yield* workFolder, opaque: this.#opaque })
       for (let index = 0; index < this.history.envelopes.length; index++) {
         const envelope = this.history.envelopes[index]
         if (envelope !== undefined && consumer.wants(envelope)) yield* consumer.handle(envelope)
@@ -252,12 +252,23 @@ export const servicesOf = (
   )
 
 /** As the registrar does, with the content in the quarantine. */
-export const receive = (world: World, bytes: Uint8Array, declared: { name?: string; type?: string } = {}) =>
+interface Declared {
+  readonly name?: string
+  readonly type?: string
+}
+
+export const receive = (world: World, bytes: Uint8Array, declared: Declared = {}) =>
+  Effect.tap(quarantined(world, bytes, declared), (file) =>
+    Effect.sync(() => world.history.issue(fileWorker, RegisterFile.command.make(file)))
+  )
+
+/** It has arrived, and the core has not heard of it. */
+export const quarantined = (world: World, bytes: Uint8Array, declared: Declared = {}) =>
   Effect.gen(function* () {
     const sha256 = Sha256.make(createHash("sha256").update(bytes).digest("hex"))
     const quarantine = yield* Quarantine
     yield* quarantine.put(sha256, Stream.make(bytes))
-    const file = {
+    return {
       fileId: FileId.make(uuid(1_000_000 + world.history.envelopes.length)),
       name: declared.name ?? "attachment",
       sizeBytes: bytes.length,
@@ -265,8 +276,6 @@ export const receive = (world: World, bytes: Uint8Array, declared: { name?: stri
       declaredType: declared.type ?? "application/octet-stream",
       ownerId: PrincipalId.make("ada")
     }
-    world.history.issue(fileWorker, RegisterFile.command.make(file))
-    return file
   })
 
 /** One pixel. */
