@@ -16,7 +16,7 @@ export interface Ahead<Gathered> {
   readonly take: (file: FileInHand) => Effect.Effect<Gathered | null>
 }
 
-/** `gather` runs for as long as the scope is open; what it found but has to wait for more is not kept. */
+/** `gather` runs for as long as the scope is open, once for a file: where somebody else is away too, the pipeline asks again in its time. */
 export const makeAhead = Effect.fnUntraced(function* <Gathered extends { readonly waits: unknown }, R>(
   gather: (file: FileInHand) => Effect.Effect<Gathered, never, R>
 ) {
@@ -27,12 +27,7 @@ export const makeAhead = Effect.fnUntraced(function* <Gathered extends { readonl
   const ahead: Ahead<Gathered> = {
     has: (fileId) => looks.has(fileId),
     begin: (file) => {
-      const { fileId } = file.attachment
-      const look = fork(gather(file))
-      looks.set(fileId, look)
-      look.addObserver((exit) => {
-        if (found(exit) === null && looks.get(fileId) === look) looks.delete(fileId)
-      })
+      looks.set(file.attachment.fileId, fork(gather(file)))
       const oldest = looks.size > Limits.aheadMax ? looks.keys().next().value : undefined
       if (oldest !== undefined) looks.delete(oldest)
     },
