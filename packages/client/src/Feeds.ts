@@ -116,7 +116,10 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       variables: { id },
       read: readWith(Schema.Struct({ ticketChanged: TicketChange }), ({ ticketChanged }) => ticketChanged),
       snapshot: (signal) => queries.ticket(id, { signal }),
-      shows: (ticket, { streamVersion }: TicketChange) => streamVersion <= (ticket?.version ?? 0)
+      // Customers are told no version: for them messages are known by their ids, and other changes may come once more.
+      shows: (ticket, { messageId, streamVersion }: TicketChange) =>
+        streamVersion <= (ticket?.version ?? 0) ||
+        (ticket?.conversation.nodes.some(({ id }) => id === messageId) ?? false)
     }),
   /** The changes of the tickets in a list; its snapshots are the list's first page. */
   ticketList: (list: TicketListName, options?: FeedOptions) =>

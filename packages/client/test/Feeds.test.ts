@@ -2,7 +2,7 @@
 import { describe, expect, it, onTestFinished, vi } from "@effect/vitest"
 import type { FeedItem, FeedOptions } from "../src/Feeds.ts"
 import { Feeds } from "../src/Limits.ts"
-import { type Script, testGateway } from "./Gateway.ts"
+import { type Script, testGateway, ticketAt } from "./Gateway.ts"
 
 const ticketId = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -101,6 +101,19 @@ describe("a feed", () => {
     )
     expect(afters).toEqual([7])
     expect(items).toEqual(["asked 7", "live", "8"])
+  })
+
+  it.each([
+    ["its version", ticketAt(9, [])],
+    ["its messages, where it tells no version", ticketAt(null, [8, 9])]
+  ] as const)("gives no change that its snapshot shows by %s, though it is sure of less", async (_, snapshot) => {
+    const { afters, items } = await given(
+      { position: 7, subscribed: ({ give }) => give(8, 9, 10), snapshotPosition: () => 7, snapshot },
+      "10",
+      { from: "snapshot" }
+    )
+    expect(afters).toEqual([7])
+    expect(items).toEqual(["asked 7", "live", "10"])
   })
 
   it("that was cut without ever knowing where it stood says that something may be missing", async () => {

@@ -34,7 +34,38 @@ export interface Script {
   readonly isDeaf?: (connection: number) => boolean
   /** Where a snapshot stands. */
   readonly snapshotPosition?: (count: number) => number
+  /** What it shows; null unless told. */
+  readonly snapshot?: ReturnType<typeof ticketAt>
 }
+
+/** With the messages of these positions; a customer is told no version. */
+export const ticketAt = (version: number | null, messages: ReadonlyArray<number>) => ({
+  id: "01890a5d-ac96-774b-bcce-b302099a8057",
+  version,
+  number: 1,
+  subject: "Printer",
+  status: "open",
+  priority: "normal",
+  requester: { id: "bob", name: null, email: null },
+  assignee: null,
+  messageCount: messages.length,
+  internalMessageCount: null,
+  openedAt: "2026-01-01T00:00:00.000Z",
+  updatedAt: "2026-01-01T00:00:00.000Z",
+  attachments: [],
+  conversation: {
+    nodes: messages.map((position) => ({
+      id: messageAt(position),
+      audience: "public",
+      author: { id: "ada", name: null, email: null },
+      body: `message ${position}`,
+      sentAt: "2026-01-01T00:00:00.000Z"
+    })),
+    pageInfo: { hasNextPage: false, endCursor: null }
+  }
+})
+
+const messageAt = (position: number): string => `message-${position}`
 
 export const eventAt = (position: number) => ({
   eventId: `event-${position}`,
@@ -52,7 +83,7 @@ export const eventAt = (position: number) => ({
   subject: null,
   priority: null,
   audience: "public",
-  messageId: null,
+  messageId: messageAt(position),
   body: `message ${position}`,
   fileId: null,
   fileName: null
@@ -112,7 +143,7 @@ export const testGateway = async (script: Script): Promise<TestGateway> => {
   const answer = async () => {
     const position = script.snapshotPosition?.(++snapshots) ?? 0
     const freshness = { source: "live", asOf: "2026-01-01T00:00:00.000Z", position }
-    return new Response(JSON.stringify({ data: { ticket: null }, extensions: { freshness } }))
+    return new Response(JSON.stringify({ data: { ticket: script.snapshot ?? null }, extensions: { freshness } }))
   }
   const tokens: Array<{ readonly refused: boolean }> = []
   const client = createClient({
