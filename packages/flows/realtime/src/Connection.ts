@@ -15,8 +15,8 @@ const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
 const pingMs = Duration.toMillis(Realtime.pingInterval)
 const silenceMsMax = Duration.toMillis(Realtime.silenceMax)
 
-/** Parts go out as one message; what many connections share is then copied for none of them. */
-export type Message = string | Uint8Array | readonly [Uint8Array, ...ReadonlyArray<Uint8Array>]
+/** What is said to one client, or an event: the subscription's own part, and the payload, which all who are told of it share. */
+export type Message = string | { readonly own: Uint8Array; readonly encoded: Uint8Array }
 
 /** One event's message from what it shares with others; null: nobody can resume after it. */
 export type Frame = (encoded: Uint8Array, position: Position | null) => Message

@@ -68,13 +68,13 @@ export class EventStream implements Transport {
   frame(_id: string): Frame {
     return (encoded, position) => {
       const id = position === null ? "" : `id: ${position}\n`
-      return [Buffer.from(`${id}${nextPrefix}`), encoded, blank]
+      return { own: Buffer.from(`${id}${nextPrefix}`), encoded }
     }
   }
 
   send(message: Message): void {
     if (this.#phase !== "begun") return
-    const whole = typeof message === "string" || message instanceof Uint8Array ? message : Buffer.concat(message)
+    const whole = typeof message === "string" ? message : Buffer.concat([message.own, message.encoded, blank])
     this.#response.write(whole, this.#took)
   }
 

@@ -1,40 +1,51 @@
-// A connection by WebSocket, speaking graphql-transport-ws. An event that many are told of goes to each in two frames of one message (RFC 6455,
-// 5.4): what is the subscription's own, then what all share. Both are made beforehand, headers and all, and written past `ws`, which would make
-// two headers for every socket; it writes without delay itself while nothing is compressed, so neither overtakes the other. A copy for each
-// would cost more than sending it, most of it later, in collections of garbage.
+// A connection by WebSocket, speaking graphql-transport-ws. What many are told of is one frame in one piece of memory, of which only the
+// subscription's own beginning is written anew for each of them. A copy for each would cost more than sending it, most of it later, in
+// collections of garbage. It is written past `ws`, which would make a header and a second piece for each; `ws` writes at once itself while it
+// compresses nothing, so neither overtakes the other.
 import type { Duplex } from "node:stream"
 import type { WebSocket } from "ws"
 import type { Closing } from "./Closing.ts"
 import type { Frame, Message, Transport } from "./Connection.ts"
 import type { FeedReport } from "./Feed.ts"
 
-const closingBrace = Buffer.from("}")
-const firstOfText = 0x01
-const lastOfMessage = 0x80
+const closingBrace = 0x7d
+const wholeText = 0x81
 
-/** A server's frame (RFC 6455, 5.2), which is not masked. */
-const frameOf = (kind: number, payload: Uint8Array): Uint8Array => {
-  const { length } = payload
-  if (length < 126) return Buffer.concat([Buffer.of(kind, length), payload])
-  const isShort = length < 2 ** 16
-  const header = Buffer.alloc(isShort ? 4 : 10)
-  header.writeUInt16BE((kind << 8) | (isShort ? 126 : 127))
-  if (isShort) header.writeUInt16BE(length, 2)
-  else header.writeBigUInt64BE(BigInt(length), 2)
-  return Buffer.concat([header, payload])
+/** Room for a server's frame (RFC 6455, 5.2: not masked) with its header, and where its payload begins. */
+const emptyFrame = (length: number) => {
+  const start = length < 126 ? 2 : length < 2 ** 16 ? 4 : 10
+  const bytes = Buffer.allocUnsafeSlow(start + length)
+  bytes[0] = wholeText
+  bytes[1] = start === 2 ? length : start === 4 ? 126 : 127
+  if (start === 4) bytes.writeUInt16BE(length, 2)
+  if (start === 10) bytes.writeBigUInt64BE(BigInt(length), 2)
+  return { bytes, start }
 }
 
-/** The same bytes for all who are told of the same event, which are told one after the other. */
-const makeShared = () => {
+/** The last frame, which is written anew in place while its receivers have the same event and beginnings of the same length. */
+const makeFrames = () => {
+  let frame = emptyFrame(0)
   let last: Uint8Array | null = null
-  let shared = frameOf(lastOfMessage, closingBrace)
-  return (encoded: Uint8Array): Uint8Array => {
-    if (encoded !== last) shared = frameOf(lastOfMessage, Buffer.concat([encoded, closingBrace]))
-    last = encoded
-    return shared
+  let ownLength = 0
+  return {
+    of: (own: Uint8Array, encoded: Uint8Array): Uint8Array => {
+      if (encoded !== last || own.length !== ownLength) {
+        frame = emptyFrame(own.length + encoded.length + 1)
+        frame.bytes.set(encoded, frame.start + own.length)
+        frame.bytes[frame.bytes.length - 1] = closingBrace
+        last = encoded
+        ownLength = own.length
+      }
+      frame.bytes.set(own, frame.start)
+      return frame.bytes
+    },
+    /** Somebody has still to take it. */
+    leave: () => {
+      last = null
+    }
   }
 }
-const sharedOf = makeShared()
+const frames = makeFrames()
 /** RFC 6455: a control frame has 125 bytes, two of them are the code. */
 const reasonBytesMax = 123
 
@@ -57,20 +68,19 @@ export class Socket implements Transport {
   }
 
   frame(id: string): Frame {
-    const own = frameOf(firstOfText, Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`))
-    return (encoded) => [own, sharedOf(encoded)]
+    const own = Buffer.from(`{"id":${JSON.stringify(id)},"type":"next","payload":`)
+    return (encoded) => ({ own, encoded })
   }
 
   send(message: Message): void {
-    if (typeof message === "string" || message instanceof Uint8Array) this.#socket.send(message, { binary: false })
-    else this.#write(message)
+    if (typeof message === "string") this.#socket.send(message)
+    else this.#write(message.own, message.encoded)
   }
 
-  /** With one call of the system. */
-  #write(frames: ReadonlyArray<Uint8Array>): void {
-    this.#line.cork()
-    for (const frame of frames) this.#line.write(frame)
-    this.#line.uncork()
+  #write(own: Uint8Array, encoded: Uint8Array): void {
+    this.#line.write(frames.of(own, encoded))
+    // What the system has taken already is free for the next socket.
+    if (this.#line.writableLength > 0) frames.leave()
   }
 
   tell(report: FeedReport): void {

@@ -19,7 +19,7 @@ const connected = (expiresAtMs = Number.POSITIVE_INFINITY) => {
       return isOpen
     },
     bufferedBytes: 0,
-    frame: () => (encoded) => encoded,
+    frame: () => (encoded) => ({ own: encoded, encoded }),
     send: () => did.push("send"),
     tell: () => did.push("tell"),
     close: ({ name }: Closing) => end(name),

@@ -1,5 +1,4 @@
-// A WebSocket client made of bytes: it writes any frame, right or wrong, and tells every message and control frame that comes, a message in
-// fragments as a whole. For what no library would send.
+// A WebSocket client made of bytes: it writes any frame, right or wrong, and tells every frame that comes. For what no library would send.
 import { randomBytes } from "node:crypto"
 import { connect, type Socket } from "node:net"
 
@@ -17,10 +16,6 @@ export interface Frame {
   readonly payload: Buffer
 }
 
-interface ReadFrame extends Frame {
-  readonly isFinal: boolean
-}
-
 /** Null for `code`: the line was cut without a word. */
 export interface Ending {
   readonly code: number | null
@@ -30,8 +25,6 @@ export interface Ending {
 export class RawLine {
   readonly #socket: Socket
   #bytes = Buffer.alloc(0)
-  /** Of a message that has not ended. */
-  #fragments: Array<Frame> = []
   /** What came and nobody has asked for yet, and who asked and has nothing yet; null is the end. */
   readonly #frames: Array<Frame | null> = []
   readonly #readers: Array<(frame: Frame | null) => void> = []
@@ -125,23 +118,11 @@ export class RawLine {
     for (;;) {
       const frame = this.#nextFrame()
       if (frame === null) return
-      if (frame.opcode >= 8) this.#give(frame)
-      else this.#takeFragment(frame)
+      this.#give(frame)
     }
   }
 
-  /** RFC 6455, 5.4: a message begins with its opcode and goes on with 0, and no other comes between. */
-  #takeFragment(frame: ReadFrame): void {
-    if ((frame.opcode === 0) !== this.#fragments.length > 0) throw new Error("a fragment is out of place")
-    this.#fragments.push(frame)
-    if (!frame.isFinal) return
-    const payload = Buffer.concat(this.#fragments.map((fragment) => fragment.payload))
-    const opcode = this.#fragments[0]?.opcode ?? 0
-    this.#fragments = []
-    this.#give({ opcode, payload })
-  }
-
-  #nextFrame(): ReadFrame | null {
+  #nextFrame(): Frame | null {
     if (this.#bytes.length < 2) return null
     const short = this.#bytes.readUInt8(1) & 0x7f
     const head = short === 127 ? 10 : short === 126 ? 4 : 2
@@ -149,9 +130,7 @@ export class RawLine {
     const length =
       short === 127 ? Number(this.#bytes.readBigUInt64BE(2)) : short === 126 ? this.#bytes.readUInt16BE(2) : short
     if (this.#bytes.length < head + length) return null
-    const first = this.#bytes.readUInt8(0)
-    const payload = this.#bytes.subarray(head, head + length)
-    const frame = { opcode: first & 0x0f, isFinal: (first & 0x80) !== 0, payload }
+    const frame = { opcode: this.#bytes.readUInt8(0) & 0x0f, payload: this.#bytes.subarray(head, head + length) }
     this.#bytes = this.#bytes.subarray(head + length)
     return frame
   }

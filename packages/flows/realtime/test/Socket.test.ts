@@ -1,6 +1,8 @@
-// Frames of our own making, read by a client of `ws`: around every length at which a header changes (RFC 6455, 5.2), between what `ws` itself sends.
+// Frames of our own making, read by a client of `ws`: around every length at which a header changes (RFC 6455, 5.2), between what `ws` itself
+// sends, and to clients that do not read just now.
 import { once } from "node:events"
 import { createServer } from "node:http"
+import { setImmediate } from "node:timers/promises"
 import { afterEach, expect, it } from "vitest"
 import { WebSocket, WebSocketServer } from "ws"
 import { restarted } from "../src/Closing.ts"
@@ -54,10 +56,23 @@ it("says each event whole, whatever its length and its subscription's id, and in
   expect(heard).toEqual(told)
 })
 
-it("what many are told of is there once, for whoever has not taken it yet, too", async () => {
-  const { socket } = await opened()
-  const encoded = Buffer.from('{"data":1}')
-  const [, shared] = socket.frame("1")(encoded, null)
-  expect(socket.frame("2")(encoded, null)[1]).toBe(shared)
-  expect(socket.frame("2")(Buffer.from('{"data":2}'), null)[1]).not.toBe(shared)
+it("gives each its own, also to who takes nothing for a while when others take everything", async () => {
+  const all = await Promise.all(["a", "b", "c"].map(async (id) => ({ id, ...(await opened()) })))
+  const [slow] = all
+  slow?.client.pause()
+  const bodies = Array.from({ length: 200 }, (_, index) => JSON.stringify({ index, body: "x".repeat(50_000) }))
+  const told = all.map(({ id, socket }) => ({ id, socket, frame: socket.frame(id) }))
+  for (const body of bodies) {
+    const encoded = Buffer.from(body)
+    for (const { frame, socket } of told) socket.send(frame(encoded, null))
+    // The others read meanwhile.
+    await setImmediate()
+  }
+  expect(slow?.socket.bufferedBytes).toBeGreaterThan(0)
+  slow?.client.resume()
+  for (const { client, heard, id, socket } of all) {
+    socket.close(restarted)
+    await once(client, "close")
+    expect(heard).toEqual(bodies.map((body) => `{"id":"${id}","type":"next","payload":${body}}`))
+  }
 })
