@@ -5,6 +5,7 @@ import { once } from "node:events"
 import { createReadStream, rmSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
+import { setFlagsFromString } from "node:v8"
 import { FileId, PrincipalId, Sha256 } from "@holdfast/contracts/Ids"
 import type { FileInHand } from "@holdfast/files/FileInHand"
 import { run as scanStage } from "@holdfast/files/steps/Scan"
@@ -16,6 +17,9 @@ import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
 import { Effect, Layer, Stream } from "effect"
 import { barsTable, isTiny, median, rounded, table, writeSection } from "./Report.ts"
 import { newFolder } from "./UploadServers.ts"
+
+// As the file worker does.
+setFlagsFromString("--external-memory-accounted-in-global-limit")
 
 const fileMebibytes = isTiny ? 4 : 8
 const files = isTiny ? 4 : 24
