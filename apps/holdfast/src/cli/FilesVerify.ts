@@ -1,7 +1,8 @@
 // `holdfast files verify`: whether everything that files need is stored, and everything that is stored is needed; beside a running desk, or while
-// its processes are stopped. It changes nothing but with `--repair`, which removes what the sweep would remove in its turn. Each finding is a line at once
-// (`--json`: a line of JSON), the sum comes last. Broken off, it is started again, with `--from` where it was. Exit code 0: all is well; 4:
-// something is lacking, damaged or lost; 5: only old content is left that no file needs.
+// its processes are stopped. It changes nothing but with `--repair`, which removes what the sweep would remove in its turn and kills the links of
+// withdrawn files. Each finding is a line at once (`--json`: a line of JSON), the sum comes last. Broken off, it is started again, with `--from`
+// where it was. Exit code 0: all is well; 4: something is lacking, damaged or lost, or given though it was withdrawn; 5: only old content is left
+// that no file needs.
 import { mkdir } from "node:fs/promises"
 import { foldersIn } from "@holdfast/files/Folders"
 import { allParts } from "@holdfast/files/verify/NeedsByHash"
@@ -77,6 +78,8 @@ export const findingLine = (finding: Finding): string => {
       return `DAMAGED    ${finding.fileId} (${finding.state}): ${finding.sha256} in ${placeOf(finding)} has other bytes`
     case "lost":
       return `LOST       ${finding.fileId}: its upload was acknowledged, and neither journal nor database knows of it`
+    case "alive":
+      return `ALIVE      ${finding.fileId}: it was withdrawn, and its links still give it; --repair kills them`
     case "aside":
       return `ASIDE      ${finding.fileId}: the core refused it; its journal entry lies in files/journal/aside`
     case "unreadable":
@@ -97,7 +100,7 @@ export const sumText = (found: Verified, options: Pick<Options, "deep" | "repair
   [
     `${found.files} files and ${found.journalEntries} journal entries; ${found.contents} contents of ${found.contentBytes} bytes, ${found.keptForNow} of them kept for a while though no file needs them.`,
     ...(options.deep ? [`${found.hashedBytes} bytes read and compared.`] : []),
-    `${found.damage} lacking or damaged, ${found.notes} to be noted, ${found.orphans} left over (${found.orphanBytes} bytes)${options.repair ? `, ${found.removed} removed` : ""}.`
+    `${found.damage} lacking or damaged, ${found.notes} to be noted, ${found.orphans} left over (${found.orphanBytes} bytes)${options.repair ? `, ${found.removed} removed; the links of ${found.killed} withdrawn files killed` : ""}.`
   ].join("\n")
 
 const concluded = ({ damage, orphans, removed }: Verified) => {

@@ -10,7 +10,7 @@ import { FileCatalog } from "@holdfast/database/FileCatalog"
 import type { Attachment } from "@holdfast/domain/attachment/Attachment"
 import { Health } from "@holdfast/resilience/Health"
 import { FileCommands } from "@holdfast/resilience/Limits"
-import { Quarantine, References, Released } from "@holdfast/storage/BlobStore"
+import { Quarantine, References, Released, Withdrawn } from "@holdfast/storage/BlobStore"
 import * as BlobStoreDisk from "@holdfast/storage/BlobStoreDisk"
 import * as BlobStoreS3 from "@holdfast/storage/BlobStoreS3"
 import * as DiskSweep from "@holdfast/storage/DiskSweep"
@@ -190,6 +190,29 @@ describe("verify", () => {
         expect(told).toEqual(["elsewhere", "missing", "missing", "size"])
       })
     )
+  )
+
+  it.live(
+    "finds withdrawn files whose links are alive, on a disk and on object storage, and kills them in a repair",
+    () =>
+      Effect.gen(function* () {
+        const server = yield* startS3Server()
+        for (const released of [undefined, BlobStoreS3.layerReleased(server.options)]) {
+          const store = new Store()
+          yield* Effect.gen(function* () {
+            const [marked, unmarked] = [store.add("withdrawn", text("bad")), store.add("withdrawn", text("worse"))]
+            const withdrawn = yield* Withdrawn
+            yield* withdrawn.add(marked.fileId)
+            const { findings, found } = yield* run(store)
+            expect(findings).toEqual([{ kind: "alive", fileId: unmarked.fileId }])
+            expect(found).toMatchObject({ damage: 1, killed: 0 })
+            expect(yield* withdrawn.has(unmarked.fileId)).toBe(false)
+            expect((yield* run(store, { isRepairing: true })).found).toMatchObject({ damage: 0, killed: 1 })
+            expect(yield* withdrawn.has(unmarked.fileId)).toBe(true)
+            expect((yield* run(store)).findings).toEqual([])
+          }).pipe(Effect.provide(store.services(released)), Effect.ensuring(store.removed))
+        }
+      })
   )
 
   it.live("finds damaged bytes only when it reads them", () =>

@@ -1,14 +1,15 @@
 // Compares what is stored with what the core knows, both ways, beside a desk that goes on working. First what files need is gathered: of uploads that
 // were acknowledged, then of the journal, then of the core, in the order in which an upload moves, so that none is missed on its way. Then each
 // of 256 parts of both stores is listed and compared. Whatever seems wrong is asked about once more before it is told, as the desk may have
-// gone on meanwhile. It changes nothing; what a repair removes is old content that no file needs, in the sweep's own way and by its own rules.
+// gone on meanwhile. It changes nothing; what a repair removes is old content that no file needs, in the sweep's own way and by its own rules,
+// and it kills the links of withdrawn files, should a store that was put back from a copy have forgotten them.
 import { access } from "node:fs/promises"
 import { join } from "node:path"
 import type { FileId, Sha256 } from "@holdfast/contracts/Ids"
 import { FileCatalog } from "@holdfast/database/FileCatalog"
 import { FileCommands as Limits, Storage } from "@holdfast/resilience/Limits"
 import type { Unavailable } from "@holdfast/resilience/Unavailable"
-import { Quarantine, Released } from "@holdfast/storage/BlobStore"
+import { Quarantine, Released, Withdrawn } from "@holdfast/storage/BlobStore"
 import { Inventory } from "@holdfast/storage/Inventory"
 import { Duration, Effect, Stream } from "effect"
 import { JournalView } from "../JournalView.ts"
@@ -33,6 +34,8 @@ export type Finding =
   | ({ readonly kind: "elsewhere" } & Lacking)
   /** An upload that was acknowledged, and neither the journal nor the core knows of it. */
   | { readonly kind: "lost"; readonly fileId: FileId }
+  /** A file was withdrawn and its links still give it: the mark that kills them is not in the released store. A repair sets it. */
+  | { readonly kind: "alive"; readonly fileId: FileId }
   /** A journal entry that the core refused, or that cannot be read, and somebody has to look at. */
   | { readonly kind: "aside" | "unreadable"; readonly fileId: FileId }
   /** A journal entry that the core has not heard of for long. */
@@ -58,7 +61,7 @@ export interface Progress {
 export interface VerifyOptions {
   /** Reads and hashes all content that is needed. */
   readonly isDeep: boolean
-  /** Removes old content that no file needs. */
+  /** Removes old content that no file needs, and kills the links of files that were withdrawn. */
   readonly isRepairing: boolean
   /** Released content is in object storage, so other machines may have quarantines of their own. */
   readonly hasOtherMachines: boolean
@@ -85,11 +88,13 @@ export interface Verified {
   orphans: number
   orphanBytes: number
   removed: number
+  /** Files whose links were killed by a repair. */
+  killed: number
 }
 
 const nothing = (): Verified => ({
   ...{ files: 0, journalEntries: 0, contents: 0, contentBytes: 0, hashedBytes: 0, keptForNow: 0 },
-  ...{ damage: 0, notes: 0, orphans: 0, orphanBytes: 0, removed: 0 }
+  ...{ damage: 0, notes: 0, orphans: 0, orphanBytes: 0, removed: 0, killed: 0 }
 })
 
 interface Run extends VerifyOptions {
@@ -100,19 +105,21 @@ interface Run extends VerifyOptions {
 export const verify = Effect.fn("Verify.run")(
   function* (options: VerifyOptions) {
     const found = nothing()
-    const report = (finding: Finding) => Effect.andThen(count(found, finding), options.tell(finding))
+    const report = (finding: Finding) => Effect.andThen(count(found, finding, options), options.tell(finding))
     const run: Run = { ...options, found, report }
     const needs = yield* NeedsByHash.make(options.workFolder)
-    yield* gather(run, needs)
+    const unmarked = yield* gather(run, needs)
     yield* compareAll(run, needs)
+    yield* Effect.forEach(unmarked, (fileId) => tellAlive(run, fileId), { discard: true })
     return found
   },
   (effect) => Effect.scoped(effect)
 )
 
-const count = (found: Verified, finding: Finding) =>
+const count = (found: Verified, finding: Finding, { isRepairing }: VerifyOptions) =>
   Effect.sync(() => {
-    if (finding.kind === "orphan") {
+    if (finding.kind === "alive" && isRepairing) found.killed++
+    else if (finding.kind === "orphan") {
       found.orphans++
       found.orphanBytes += finding.sizeBytes
     } else if (finding.kind === "elsewhere" || finding.kind === "late") found.notes++
@@ -123,9 +130,10 @@ const count = (found: Verified, finding: Finding) =>
 const gather = Effect.fnUntraced(function* (run: Run, needs: NeedsByHash) {
   const acknowledged = yield* Effect.promise(() => doneUploads(run.uploadsFolder))
   const unregistered = yield* gatherJournal(run, needs, acknowledged)
-  yield* gatherFiles(run, needs, acknowledged, unregistered)
+  const unmarked = yield* gatherFiles(run, needs, acknowledged, unregistered)
   yield* inBatches([...acknowledged], (ids) => known(ids, (fileId) => run.report({ kind: "lost", fileId })))
   yield* inBatches([...unregistered.keys()], (ids) => known(ids, (fileId) => tellLate(run, fileId)))
+  return unmarked
 })
 
 /** Uploads that the client was told are complete; their descriptions are kept for a day. */
@@ -173,9 +181,15 @@ const gatherFiles = Effect.fnUntraced(function* (
 ) {
   const catalog = yield* FileCatalog
   const of = yield* catalog.estimate
+  const withdrawn = yield* Withdrawn
+  const unmarked: Array<FileId> = []
   let done = 0
   yield* Stream.runForEach(catalog.pages, ({ files, lookedAt }) =>
     Effect.gen(function* () {
+      for (const { attachment } of files) {
+        if (attachment.state !== "withdrawn" || (yield* withdrawn.has(attachment.fileId))) continue
+        unmarked.push(attachment.fileId)
+      }
       for (const { attachment } of files) {
         for (const waiting of [acknowledged, unregistered]) waiting.delete(attachment.fileId)
       }
@@ -185,6 +199,7 @@ const gatherFiles = Effect.fnUntraced(function* (
       yield* run.progress({ phase: "files", done, of: Math.max(of, done), part: null })
     })
   )
+  return unmarked
 })
 
 const inBatches = <A, E, R>(all: ReadonlyArray<A>, use: (batch: ReadonlyArray<A>) => Effect.Effect<void, E, R>) =>
@@ -212,6 +227,14 @@ const tellLate = Effect.fnUntraced(function* (run: Run, fileId: FileId) {
   if (ageMs !== null && ageMs > Duration.toMillis(Limits.journalEntryLateAfter)) {
     yield* run.report({ kind: "late", fileId, ageMs })
   }
+})
+
+/** A file is withdrawn first and marked then, so by now it is marked, if it ever will be. */
+const tellAlive = Effect.fnUntraced(function* (run: Run, fileId: FileId) {
+  const withdrawn = yield* Withdrawn
+  if (yield* withdrawn.has(fileId)) return
+  if (run.isRepairing) yield* withdrawn.add(fileId)
+  yield* run.report({ kind: "alive", fileId })
 })
 
 /** Several at once, as most of it is waiting for the store. */
