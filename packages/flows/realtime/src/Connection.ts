@@ -8,7 +8,8 @@ import { ByteSize, Duration } from "effect"
 import { type Closing, slowClient, tokenExpired } from "./Closing.ts"
 import type { Feed, FeedReport } from "./Feed.ts"
 import type { Hub, Operation } from "./Hub.ts"
-import type { PresenceHub, PresenceOperation } from "./PresenceHub.ts"
+import type { PresenceOperation } from "./PresenceHub.ts"
+import type { PresenceService } from "./PresenceService.ts"
 import { makeRun, type Run } from "./Run.ts"
 
 const bufferedBytesMax = ByteSize.toNumberUnsafe(Realtime.bufferedBytesMax)
@@ -119,14 +120,15 @@ export class Connection {
   }
 
   /** The same for who is on a ticket, which is no feed of events. */
-  runPresence(presence: PresenceHub, id: string, operation: PresenceOperation, reader: Principal): Run {
+  runPresence({ hub, refusal }: PresenceService, id: string, operation: PresenceOperation, reader: Principal): Run {
     const run = makeRun({
       frame: this.#transport.frame(id),
       connection: this,
-      start: (sink) => presence.watch(operation, reader, (encoded) => sink.send(encoded, null), this.#feed.nowMs()),
+      refusal: () => refusal(reader, operation.presenceOf),
+      start: (sink) => hub.watch(operation, reader, (encoded) => sink.send(encoded, null), this.#feed.nowMs()),
       ended: (watching) => {
         this.#runs.delete(run)
-        if (watching !== null) presence.unwatch(watching, this.#feed.nowMs())
+        if (watching !== null) hub.unwatch(watching, this.#feed.nowMs())
       }
     })
     this.#runs.add(run)

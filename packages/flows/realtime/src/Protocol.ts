@@ -58,12 +58,13 @@ export const makeProtocol = (options: ProtocolOptions): Server<ConnectionExtra> 
     connectionInitWaitTimeout: Duration.toMillis(Realtime.initDeadline),
     onConnect: async (context) =>
       (await options.authenticate(context.extra.connection, context.connectionParams)) ?? false,
-    onSubscribe: (context, id, payload) => ask(options, context, id, payload),
+    // Waits for nothing: an id that is ended and used again meanwhile would be taken for the old one.
+    onSubscribe: ask,
     subscribe: (args) => {
       const { context, id, operation, principal } = askedOf(args)
       if (operation === null || operation === "mutation") throw new Error("a subscription has an operation")
       if ("presenceOf" in operation) {
-        return context.extra.connection.runPresence(options.presence.hub, id, operation, principal)
+        return context.extra.connection.runPresence(options.presence, id, operation, principal)
       }
       return context.extra.connection.run(options.hub, id, operation, principal)
     },
@@ -83,7 +84,6 @@ export const makeProtocol = (options: ProtocolOptions): Server<ConnectionExtra> 
   })
 
 const ask = async (
-  { presence }: ProtocolOptions,
   context: OpenContext,
   id: string,
   payload: SubscribePayload
@@ -99,10 +99,6 @@ const ask = async (
   if (document instanceof GraphQLError) return [document]
   const operation = await operationOf(document, payload)
   if (isErrors(operation)) return operation
-  if (operation !== null && operation !== "mutation" && "presenceOf" in operation) {
-    const refusal = await presence.refusal(principal, operation.presenceOf)
-    if (refusal !== null) return [refusal]
-  }
   const { operationName, query, variables } = payload
   const request = { query, variables: variables ?? null, operationName: operationName ?? null }
   const contextValue = new Asked({ id, context, principal, request, operation })

@@ -16,6 +16,8 @@ export interface Run extends AsyncIterableIterator<ExecutionResult> {
 interface RunOptions<Started> {
   readonly frame: Frame
   readonly connection: Connection
+  /** Why it may not start, where that takes asking; it may have ended when the answer comes. */
+  readonly refusal?: () => Promise<Error | null>
   readonly start: (sink: Sink) => Started
   readonly ended: (subscription: Started | null) => void
 }
@@ -26,6 +28,7 @@ export const makeRun = <Started extends { readonly isLive: boolean }>({
   connection,
   ended,
   frame,
+  refusal,
   start
 }: RunOptions<Started>): Run => {
   const end = Promise.withResolvers<IteratorResult<ExecutionResult>>()
@@ -33,6 +36,7 @@ export const makeRun = <Started extends { readonly isLive: boolean }>({
   end.promise.catch(() => undefined)
   let subscription: Started | null = null
   let isStarted = false
+  let isEnded = false
   const sink: Sink = {
     send: (encoded, position) => connection.send(frame(encoded, position)),
     get bufferedBytes() {
@@ -41,18 +45,22 @@ export const makeRun = <Started extends { readonly isLive: boolean }>({
     fail: (error) => end.reject(error),
     overrun: () => connection.close(slowClient)
   }
+  const begin = () => {
+    if (!isEnded && connection.isOpen) subscription = start(sink)
+  }
   const run: Run = {
     [Symbol.asyncIterator]: () => run,
     isCaughtUp: () => subscription?.isLive ?? false,
     next: () => {
-      if (!isStarted && connection.isOpen) {
-        isStarted = true
-        subscription = start(sink)
-      }
+      if (isStarted) return end.promise
+      isStarted = true
+      if (refusal === undefined) begin()
+      else refusal().then((refused) => (refused === null ? begin() : end.reject(refused)), end.reject)
       return end.promise
     },
     return: () => {
       isStarted = true
+      isEnded = true
       end.resolve(done)
       ended(subscription)
       return Promise.resolve(done)

@@ -1,7 +1,6 @@
 // Takes requests for event streams: for lines on which WebSockets do not live. A stream is a connection like any other, with the same
 // groups, window, limits and ends; only how it is carried differs. Before a client has shown a valid token nothing of what it sent is read.
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { Principal } from "@holdfast/contracts/Principal"
 import { Realtime } from "@holdfast/resilience/Limits"
 import { Duration, Effect, Option, Random, type Redacted } from "effect"
 import { GraphQLError, getOperationAST } from "graphql"
@@ -79,13 +78,13 @@ const serve = Effect.fn("Gateway.stream")(function* <R>(
     Duration.toMillis(Realtime.reconnectAdviceMax)
   )
   const reader = connection.principal
-  const operation = yield* Effect.promise(() => operationOf(options, reader, asked))
+  const operation = yield* Effect.promise(() => operationOf(asked))
   if (!connection.isOpen) return
   stream.begin({ retryMs, tellsFeed: asked.tellsFeed })
   if (isErrors(operation)) return stream.fail(operation.map((error) => error.toJSON()))
   const run =
     "presenceOf" in operation
-      ? connection.runPresence(options.presence.hub, "", operation, reader)
+      ? connection.runPresence(options.presence, "", operation, reader)
       : connection.run(options.hub, "", resumed(operation, request), reader)
   run.next().catch((error: unknown) => stream.fail([toldOf(error)]))
   connection.ping()
@@ -100,18 +99,14 @@ const isErrors = (
   value: Operation | PresenceOperation | ReadonlyArray<GraphQLError>
 ): value is ReadonlyArray<GraphQLError> => Array.isArray(value)
 
-const operationOf = async <R>(
-  { presence }: StreamsOptions<R>,
-  reader: Principal,
+const operationOf = async (
   asked: StreamRequest
 ): Promise<Operation | PresenceOperation | ReadonlyArray<GraphQLError>> => {
   try {
     const document = parseDocument(asked.query)
     const kind = getOperationAST(document, asked.operationName)?.operation
     if (kind !== "subscription") return [kind === undefined ? unnamed() : refused(elsewhere)]
-    const operation = await prepareSubscription(document, { ...asked, variables: asked.variables })
-    const refusal = "presenceOf" in operation ? await presence.refusal(reader, operation.presenceOf) : null
-    return refusal === null ? operation : [refusal]
+    return await prepareSubscription(document, { ...asked, variables: asked.variables })
   } catch (error) {
     return [error instanceof GraphQLError ? error : refused("The document cannot be read.")]
   }
@@ -124,7 +119,8 @@ const elsewhere =
 
 const unnamed = () => refused("The document has no such operation; where it has several, operationName says which.")
 
-const toldOf = (error: unknown): Told =>
-  error instanceof ResyncRequired
-    ? error.formatted
-    : { message: "This failed for a reason of our own; it is being looked into.", extensions: { code: "INTERNAL" } }
+const toldOf = (error: unknown): Told => {
+  if (error instanceof ResyncRequired) return error.formatted
+  if (error instanceof GraphQLError) return error.toJSON()
+  return { message: "This failed for a reason of our own; it is being looked into.", extensions: { code: "INTERNAL" } }
+}

@@ -26,9 +26,10 @@ interface Seen {
 /** What is told next of who is there, until it is as asked. */
 const until = async (client: RawClient, isIt: (seen: Seen) => boolean): Promise<Seen> => {
   for (;;) {
-    const { id: subscription, payload } = await client.answer()
+    const { id: subscription, payload, type } = await client.answer()
     const seen: unknown = subscription === "p" ? payload?.data?.presence : undefined
     if (isSeen(seen) && isIt(seen)) return seen
+    expect(type).not.toBe("error")
   }
 }
 const isSeen = (value: unknown): value is Seen => typeof value === "object" && value !== null && "people" in value
@@ -130,6 +131,28 @@ describe("presence", () => {
         for (const { socket } of [carol, ada, dora]) socket.terminate()
       })
     )
+  )
+
+  it.live(
+    "an id that is given up while it is asked whose ticket it is, and used again, is the new subscription's",
+    () =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const world = yield* startGateway(new BrokerDouble())
+          const carol = yield* promise(() => connect(world.url, customer))
+          carol.subscribe("p", presence, { id: ticketId(98) })
+          yield* promise(() => vi.waitFor(() => expect(world.held).toHaveLength(1)))
+          carol.say({ id: "p", type: "complete" })
+          carol.subscribe("p", presence, { id })
+          yield* promise(() => until(carol, () => true))
+          // It was somebody else's, which nobody asks any more.
+          world.held.shift()?.()
+          const ada = yield* promise(() => watching(world.url, agent))
+          types(ada, true)
+          yield* promise(() => until(carol, (seen) => seen.isStaffWriting))
+          for (const { socket } of [carol, ada]) socket.terminate()
+        })
+      )
   )
 
   it.live("takes no more of who writes than its bound, and refuses what is not its document", () =>

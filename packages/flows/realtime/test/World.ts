@@ -45,14 +45,14 @@ const identityWith = (held: Held): Layer.Layer<Identity> => {
   return Layer.succeed(Identity, Identity.of({ verify }))
 }
 
-/** Queries that say `held` are held. */
+/** Queries that say `held` are held, and whose the ninety-ninth ticket is. */
 const executorWith = (held: Held) =>
   Layer.succeed(
     GraphqlExecutor,
     GraphqlExecutor.of({
       execute: (principal, request) =>
         Effect.as(
-          request.query.includes("held") ? hold(held) : Effect.void,
+          request.query.includes("held") || request.variables?.id === ticketId(98) ? hold(held) : Effect.void,
           request.query.includes("ticket(id: $id)")
             ? ownedBy(principal, request.variables?.id)
             : request.query.includes("broken")
