@@ -116,10 +116,7 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       variables: { id },
       read: readWith(Schema.Struct({ ticketChanged: TicketChange }), ({ ticketChanged }) => ticketChanged),
       snapshot: (signal) => queries.ticket(id, { signal }),
-      // Customers are told no version: for them messages are known by their ids, and other changes may come once more.
-      shows: (ticket, { messageId, streamVersion }: TicketChange) =>
-        streamVersion <= (ticket?.version ?? 0) ||
-        (ticket?.conversation.nodes.some(({ id }) => id === messageId) ?? false)
+      shows: (ticket, { streamVersion }: TicketChange) => streamVersion <= (ticket?.shownVersion ?? 0)
     }),
   /** The changes of the tickets in a list; its snapshots are the list's first page. */
   ticketList: (list: TicketListName, options?: FeedOptions) =>
@@ -129,7 +126,7 @@ export const makeFeeds = (desk: Desk, line: Line, queries: ReturnType<typeof mak
       read: readWith(Schema.Struct({ ticketListChanged: TicketChange }), (data) => data.ticketListChanged),
       snapshot: (signal) => queries.tickets(list, { signal, first: listSnapshot }),
       shows: (page, { streamVersion, ticketId }: TicketChange) =>
-        page?.nodes.some(({ id, version }) => id === ticketId && streamVersion <= (version ?? 0)) ?? false
+        page?.nodes.some(({ id, shownVersion }) => id === ticketId && streamVersion <= (shownVersion ?? 0)) ?? false
     }),
   /** A file's way through the pipeline. */
   file: (id: string, options?: FeedOptions) =>

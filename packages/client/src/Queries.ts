@@ -171,6 +171,8 @@ const summaryFields = {
   id: TicketId,
   /** For `expectedVersion`. Null for customers. */
   version: Schema.NullOr(Schema.Int),
+  /** Of the last change that is shown and that you may see; null where the desk does not know. */
+  shownVersion: Schema.NullOr(Schema.Int),
   number: Schema.Int,
   subject: Schema.String,
   status: TicketStatus,
@@ -259,7 +261,7 @@ const pageOf = <S extends Schema.Top>(node: S) =>
   )
 
 const person = "{ id name email }"
-const summary = `id version number subject status priority requester ${person} assignee ${person}
+const summary = `id version shownVersion number subject status priority requester ${person} assignee ${person}
   messageCount internalMessageCount openedAt updatedAt`
 
 export const documents = {

@@ -38,34 +38,24 @@ export interface Script {
   readonly snapshot?: ReturnType<typeof ticketAt>
 }
 
-/** With the messages of these positions; a customer is told no version. */
-export const ticketAt = (version: number | null, messages: ReadonlyArray<number>) => ({
+/** As a customer is shown it, with so much. */
+export const ticketAt = (shownVersion: number) => ({
   id: "01890a5d-ac96-774b-bcce-b302099a8057",
-  version,
+  version: null,
+  shownVersion,
   number: 1,
   subject: "Printer",
   status: "open",
   priority: "normal",
   requester: { id: "bob", name: null, email: null },
   assignee: null,
-  messageCount: messages.length,
+  messageCount: 0,
   internalMessageCount: null,
   openedAt: "2026-01-01T00:00:00.000Z",
   updatedAt: "2026-01-01T00:00:00.000Z",
   attachments: [],
-  conversation: {
-    nodes: messages.map((position) => ({
-      id: messageAt(position),
-      audience: "public",
-      author: { id: "ada", name: null, email: null },
-      body: `message ${position}`,
-      sentAt: "2026-01-01T00:00:00.000Z"
-    })),
-    pageInfo: { hasNextPage: false, endCursor: null }
-  }
+  conversation: { nodes: [], pageInfo: { hasNextPage: false, endCursor: null } }
 })
-
-const messageAt = (position: number): string => `message-${position}`
 
 export const eventAt = (position: number) => ({
   eventId: `event-${position}`,
@@ -83,7 +73,7 @@ export const eventAt = (position: number) => ({
   subject: null,
   priority: null,
   audience: "public",
-  messageId: messageAt(position),
+  messageId: `message-${position}`,
   body: `message ${position}`,
   fileId: null,
   fileName: null

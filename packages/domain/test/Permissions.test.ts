@@ -70,6 +70,7 @@ describe("a customer", () => {
         const document = fold(applyDocument, events)
         const last = events.findLast(({ visibility }) => visibility.audience === "public")
         expect(document?.ticket.publicUpdatedAt).toEqual(last?.occurredAt)
+        expect(document?.ticket.publicVersion).toEqual(last?.streamVersion)
       }
     },
     runs

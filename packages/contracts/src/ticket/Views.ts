@@ -32,6 +32,8 @@ export type MessageView = typeof MessageView.Type
 export const TicketView = Schema.Struct({
   id: TicketId,
   version: StreamVersion,
+  /** Of the last event that the requester may see. Absent in views older than this field. */
+  publicVersion: Schema.optionalKey(StreamVersion),
   position: Position,
   number: Schema.Int,
   subject: Schema.String,

@@ -14,13 +14,10 @@ export const applyTicket = (view: TicketView | null, envelope: Envelope): Ticket
   if (view !== null && envelope.streamVersion <= view.version) return view
   const changed = changeOf(view, envelope)
   if (changed === null) return view
-  return {
-    ...changed,
-    version: envelope.streamVersion,
-    position: envelope.position,
-    updatedAt: envelope.occurredAt,
-    publicUpdatedAt: envelope.visibility.audience === "public" ? envelope.occurredAt : changed.publicUpdatedAt
-  }
+  const { occurredAt, position, streamVersion } = envelope
+  const forAll = { ...changed, version: streamVersion, position, updatedAt: occurredAt }
+  if (envelope.visibility.audience !== "public") return forAll
+  return { ...forAll, publicVersion: streamVersion, publicUpdatedAt: occurredAt }
 }
 
 const changeOf = (view: TicketView | null, envelope: Envelope): TicketView | null => {
@@ -58,6 +55,7 @@ const opened = (
 ): TicketView => ({
   id: event.ticketId,
   version: envelope.streamVersion,
+  publicVersion: envelope.streamVersion,
   position: envelope.position,
   number: event.number,
   subject: event.subject,

@@ -52,16 +52,18 @@ describe("a customer", () => {
     expect(data.tickets).toMatchObject({ totalCount: 1 })
   })
 
-  it("is shown the time of the last public change, not of a note", async () => {
+  it("is shown the time and the version of the last public change, not of a note", async () => {
     const past = new History()
     const id = past.open(carl, "quiet")
-    const before = past.envelopes.at(-1)?.occurredAt
+    const last = past.envelopes.at(-1)
     past.issue(ada, { _tag: "AddNote", ticketId: id, body: "a note" })
     const quiet = await startDesk(past.envelopes)
-    const query = `{ ticket(id: "${id}") { updatedAt } }`
+    const query = `{ ticket(id: "${id}") { updatedAt shownVersion } }`
     const [customer, agent] = [await quiet.ask(carl, query), await quiet.ask(ada, query)]
     await quiet.stop()
-    expect(new Date(customer.data.ticket.updatedAt).getTime()).toBe(before?.epochMilliseconds)
+    expect(new Date(customer.data.ticket.updatedAt).getTime()).toBe(last?.occurredAt.epochMilliseconds)
+    expect(customer.data.ticket.shownVersion).toBe(last?.streamVersion)
+    expect(agent.data.ticket.shownVersion).toBeGreaterThan(customer.data.ticket.shownVersion)
     expect(agent.data.ticket.updatedAt).not.toBe(customer.data.ticket.updatedAt)
   })
 

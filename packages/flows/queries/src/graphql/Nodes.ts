@@ -23,6 +23,7 @@ export const personNode = (viewer: Principal, { email, id, name }: PersonJson): 
 export interface TicketNode {
   readonly id: string
   readonly version: number | null
+  readonly shownVersion: number | null
   readonly number: number
   readonly subject: string
   readonly status: string
@@ -58,6 +59,7 @@ export const ticketNode = (viewer: Principal, record: TicketRecord): TicketNode 
   return {
     id: ticket.id,
     version: staff ? ticket.version : null,
+    shownVersion: staff ? ticket.version : (ticket.publicVersion ?? null),
     number: ticket.number,
     subject: ticket.subject,
     status: ticket.status,

@@ -106,6 +106,8 @@ type Ticket {
   id: ID!
   "For \`expectedVersion\` of a command. Null for customers: notes count in it."
   version: Int
+  "Of the last change that is shown here and that you may see: a feed's changes of this \`streamVersion\` or below are in this answer already."
+  shownVersion: Int
   number: Int!
   subject: String!
   status: TicketStatus!
