@@ -93,6 +93,8 @@ const run = async (order: FileOrder): Promise<FileTraffic> => {
   return { uploadedBytes, downloadedBytes, completed }
 }
 
+// In a session of its own, so nobody else would end it.
+process.on("disconnect", () => process.exit(1))
 process.on("message", (message: FileOrder | "stop") => {
   if (message === "stop") {
     isOver = true

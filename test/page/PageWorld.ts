@@ -105,6 +105,11 @@ export class PageWorld {
     return id
   }
 
+  /** The agent's, and its time is over soon. */
+  briefToken(): Promise<string> {
+    return tokenOf(this.desk, "agent", "ada", "Ada Agent", Duration.seconds(10))
+  }
+
   /** Somebody else replies. */
   reply(ticketId: string, body: string): Promise<void> {
     return this.#write(this.customer, `/v1/tickets/${ticketId}/replies`, { body })
@@ -135,7 +140,13 @@ export class PageWorld {
 }
 
 /** Signed here: `holdfast token` is a process of its own. */
-const tokenOf = async (desk: Desk, role: Role, id: string, name: string): Promise<string> =>
+const tokenOf = async (
+  desk: Desk,
+  role: Role,
+  id: string,
+  name: string,
+  lifetime = Duration.hours(1)
+): Promise<string> =>
   Redacted.value(
     await Effect.runPromise(
       issueToken({
@@ -143,7 +154,7 @@ const tokenOf = async (desk: Desk, role: Role, id: string, name: string): Promis
         issuer: "holdfast",
         audience: "holdfast",
         principal: { id: PrincipalId.make(id), role, name },
-        lifetime: Duration.hours(1)
+        lifetime
       })
     )
   )

@@ -278,6 +278,26 @@ describe("the page", { timeout: 120_000 }, () => {
     expect(complaints(other)).toEqual([])
   })
 
+  it("says when its token's time is over, keeps what was written, and goes on with a fresh one", async () => {
+    const other = await world.browser.open(`${world.pageUrl}/#token=${await world.briefToken()}`)
+    await other.click(`#tickets a[href="#ticket/${ticketId}"]`)
+    await other.click("#text")
+    await other.type("Half a sentence")
+    await other.sees("#notice", "The token's time is over. What you wrote is kept; give a fresh token to go on.")
+    await other.click("#token")
+    await other.type(world.agent)
+    await other.press("Enter")
+    await other.sees("#feed", "Live")
+    await other.until("what was written is there", () =>
+      other.evaluate(`document.querySelector("#text").value === "Half a sentence"`)
+    )
+    await world.reply(ticketId, "Still in D, by the way.")
+    await other.sees("#messages", "Still in D, by the way.")
+    expect(await other.text("#notice")).toBe("")
+    expect(complaints(other)).toEqual([])
+    await other.send("Page.close")
+  })
+
   it("broke no policy and left no error in the console", () => {
     expect(complaints(page)).toEqual([])
   })
