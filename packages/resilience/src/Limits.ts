@@ -598,8 +598,8 @@ export const Views = {
   refillDelayMax: Duration.minutes(5),
   /** Of the events applied beyond a gap, looked at per batch: a backlog closes its gap in few batches, and none pays for all. Events. */
   aheadReadMax: 1024,
-  /** An empty cache is filled with this many of the newest tickets. */
-  warmTicketsMax: 2_000
+  /** An empty cache is filled with every ticket that is not solved or closed, and with those that are and changed so lately. */
+  hotFor: Duration.days(90)
 } as const
 
 /** GraphQL. */

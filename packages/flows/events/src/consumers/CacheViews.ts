@@ -1,5 +1,5 @@
 // The consumer group `cache`: folds events into the cached read models. A document that the cache does not hold, or holds with a gap, is
-// made again from the log. An empty cache (new, flushed, lost) is filled with the newest tickets from the read database and the
+// made again from the log. An empty cache (new, flushed, lost) is filled with the hot tickets from the read database and the
 // events that came after that snapshot, and only then says how far it has come: until then nobody takes a missing document for a
 // missing ticket.
 import type { Consumer } from "@holdfast/broker/Consumer"

@@ -1,4 +1,4 @@
-// Fills an empty cache and keeps a filled one honest about its age. A snapshot of the newest tickets comes from the read database, page by
+// Fills an empty cache and keeps a filled one honest about its age. A snapshot of the hot tickets comes from the read database, page by
 // page; what the log holds after the snapshot's position is applied on top, since the consumer may have seen those events before the
 // cache was lost. Bounded; broken off anywhere, the next round begins again and changes nothing twice.
 import { Cache, type CacheEntry } from "@holdfast/cache/Cache"
@@ -11,7 +11,7 @@ import { type Conversation, ReadTables, type TicketRecord } from "@holdfast/data
 import { type CachedVolume, volumeKey } from "@holdfast/domain/ticket/CachedTicket"
 import { applyDocument, documentMessagesMax } from "@holdfast/domain/ticket/TicketView"
 import { keepRunning } from "@holdfast/resilience/KeepRunning"
-import { Queries, Relay, Views } from "@holdfast/resilience/Limits"
+import { Cache as Limits, Queries, Relay, Views } from "@holdfast/resilience/Limits"
 import { Clock, Duration, Effect, Schema } from "effect"
 import { cacheEvents, fileEntry, noWords, personEntry, ticketEntry } from "./CacheViews.ts"
 import { adviceFor, GapWatch } from "./Tend.ts"
@@ -65,35 +65,45 @@ const warm = Effect.gen(function* () {
   const reached = yield* replay(position)
   const nowMs = yield* Clock.currentTimeMillis
   yield* cache.advance({ applied: [], through: reached, filling, nowMs })
-  yield* Effect.logInfo(`the cache was empty and holds the newest ${count} tickets again`)
+  yield* Effect.logInfo(`the cache was empty and holds ${count} tickets again`)
 })
 
 const ticketsPerRound = 20
-/** Whose lists are walked: any member of staff sees every ticket in `all`. */
+const roundsPerWord = 100
+/** Whose lists are walked: any member of staff sees every ticket in them. */
 const reader = { id: PrincipalId.make("cache"), isStaff: true }
 
+/** At the position of its first page at the least: what moves from one list to the other meanwhile, moves in a later event. */
 const snapshot = Effect.gen(function* () {
+  const nowMs = yield* Clock.currentTimeMillis
+  const open = yield* walk("open", Number.NEGATIVE_INFINITY, 0)
+  const hot = yield* walk("solved", nowMs - Duration.toMillis(Views.hotFor), open.count)
+  return { count: hot.count, position: Position.make(open.position ?? 0) }
+})
+
+/** Newest first, until one that changed last before `sinceMs`, or until the cache is full. */
+const walk = Effect.fnUntraced(function* (list: "open" | "solved", sinceMs: number, countBefore: number) {
   const tables = yield* ReadTables
   let position: number | null = null
-  let count = 0
+  let [count, rounds] = [countBefore, 0]
   let after: { readonly updatedMs: number; readonly id: string } | null = null
   let more = true
-  while (more && count < Views.warmTicketsMax) {
+  while (more && count < Limits.documentsPerKindMax) {
     const page: Effect.Success<ReturnType<typeof tables.tickets>> = yield* tables.tickets({
-      list: "all",
-      reader,
+      ...{ list, reader, after },
       first: ticketsPerRound,
-      after,
       withCount: false
     })
-    yield* putPage(page.value.tickets)
     position ??= page.position
-    count += page.value.tickets.length
-    const last = page.value.tickets.at(-1)?.ticket
+    const hot = page.value.tickets.filter(({ ticket }) => Date.parse(ticket.updatedAt) >= sinceMs)
+    yield* putPage(hot)
+    count += hot.length
+    const last = hot.at(-1)?.ticket
     after = last === undefined ? null : { updatedMs: Date.parse(last.updatedAt), id: last.id }
-    more = page.value.hasNextPage
+    more = page.value.hasNextPage && hot.length === page.value.tickets.length
+    if (++rounds % roundsPerWord === 0) yield* Effect.logInfo(`the cache is being filled: ${count} tickets so far`)
   }
-  return { count, position: Position.make(position ?? 0) }
+  return { count, position }
 })
 
 const decodeDocument = Schema.decodeUnknownSync(TicketDocument)

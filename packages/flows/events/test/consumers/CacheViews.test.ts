@@ -7,7 +7,7 @@ import * as CacheEmbedded from "@holdfast/cache/CacheEmbedded"
 import { FileView } from "@holdfast/contracts/attachment/Views"
 import { TicketDocument } from "@holdfast/contracts/ticket/Views"
 import type { EventLog } from "@holdfast/database/EventLog"
-import { ReadTables } from "@holdfast/database/ReadTables"
+import { ReadTables, type TicketRecord } from "@holdfast/database/ReadTables"
 import { applyFile } from "@holdfast/domain/attachment/FileView"
 import { fileKey, ticketKey, volumeKey } from "@holdfast/domain/ticket/CachedTicket"
 import { applyDocument } from "@holdfast/domain/ticket/TicketView"
@@ -156,6 +156,46 @@ describe("an empty cache", () => {
     expect(filled).toMatchObject({ position: history.length, aheadFrom: null })
     expect(after?.asOfMs).toBeGreaterThan(filled?.asOfMs ?? 0)
     expect(documents).toEqual(expected)
+  })
+
+  it("is filled with every ticket that is not solved or closed, and with those that are and changed lately", async () => {
+    const day = 86_400_000
+    const past = new History()
+    const records = (status: string, count: number, agesDays: number): ReadonlyArray<TicketRecord> =>
+      Array.from({ length: count }, (_, index) => {
+        past.open(principal("customer", "carl"), `${status} ${index}`)
+        const document = past.envelopes.slice(-1).reduce<TicketDocument | null>(applyDocument, null)
+        if (document === null) throw new Error("an opened ticket has a document")
+        const { ticket } = Schema.encodeSync(TicketDocument)(document)
+        const updatedAt = new Date(Date.now() - agesDays * day - index).toISOString()
+        return { ticket: { ...ticket, status: status === "solved" ? "solved" : "open", updatedAt }, assignee: null }
+      })
+    const lists = {
+      open: [...records("open", 30, 1), ...records("open", 15, 1_000)],
+      solved: [...records("solved", 25, 89), ...records("solved", 35, 91)]
+    }
+    const paged = Layer.mock(ReadTables)({
+      tickets: ({ after, first, list }) => {
+        const all = list === "open" || list === "solved" ? lists[list] : []
+        const from = after === null ? 0 : all.findIndex(({ ticket }) => ticket.id === after.id) + 1
+        const tickets = all.slice(from, from + first)
+        const value = { tickets, hasNextPage: from + first < all.length, totalCount: null }
+        return Effect.succeed({ value, position: past.envelopes.length, asOfMs: 0 })
+      },
+      conversations: (asked) =>
+        Effect.succeed({ value: asked.map(() => ({ messages: [], hasNextPage: false })), position: 0, asOfMs: 0 }),
+      files: () => Effect.succeed({ value: [], position: 0, asOfMs: 0 })
+    })
+    const held = await run(
+      Effect.gen(function* () {
+        yield* tendCache(new GapWatch())
+        const cache = yield* Cache
+        const counts = yield* Effect.forEach(["open", "solved", "all"], (list) => cache.page(`staff/${list}`, 1, null))
+        return counts.map(({ totalCount }) => totalCount)
+      }).pipe(Effect.provide(paged)),
+      memoryLog(past.envelopes)
+    )
+    expect(held).toEqual([45, 25, 70])
   })
 
   it("is not current while committed events wait for their positions", async () => {
