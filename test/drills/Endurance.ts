@@ -27,6 +27,8 @@ export interface EnduranceOptions {
   readonly feeds: number
   readonly steps: Iterable<Step>
   readonly report: (line: string) => void
+  /** Somebody wants no further step, only the comparison. */
+  readonly isEnough?: () => boolean
 }
 
 export interface EnduranceResult {
@@ -52,6 +54,7 @@ export const endure = Effect.fnUntraced(function* (desk: DrillDesk, options: End
   const begunMs = performance.now()
   let steps = 0
   for (const step of options.steps) {
+    if (options.isEnough?.() === true) break
     const line = yield* take(step, desk, () => ledger.counts)
     report(`${++steps}\t${line}`)
   }
