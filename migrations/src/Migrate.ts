@@ -10,6 +10,8 @@ import read0005 from "./0005_volume.ts"
 import core0006 from "./0006_log_identity.ts"
 import core0007 from "./0007_rescans.ts"
 import read0008 from "./0008_notifications.ts"
+import core0009 from "./0009_receipt_age.ts"
+import read0010 from "./0010_read_ages.ts"
 import { lastExpanded, pendingSteps, runSteps, type Steps } from "./Steps.ts"
 
 /** Numbers are shared by both sides and never reused. */
@@ -20,13 +22,19 @@ const steps = {
       "0002_events": core0002,
       "0004_reactions": core0004,
       "0006_log_identity": core0006,
-      "0007_rescans": core0007
+      "0007_rescans": core0007,
+      "0009_receipt_age": core0009
     },
     backfill: [],
     contract: []
   },
   read: {
-    expand: { "0003_read": read0003, "0005_volume": read0005, "0008_notifications": read0008 },
+    expand: {
+      "0003_read": read0003,
+      "0005_volume": read0005,
+      "0008_notifications": read0008,
+      "0010_read_ages": read0010
+    },
     backfill: [],
     contract: []
   }

@@ -218,8 +218,8 @@ export const Broker = {
   changesEmptyDelay: Duration.seconds(2),
   /** How far back the change feed goes; gateways keep 15 minutes of it in memory. */
   changesAgeMax: Duration.hours(4),
-  /** The same without RabbitMQ, where the log itself is read. Events. */
-  changesEmbeddedEventsMax: 50_000,
+  /** How much of it whoever asks for the whole window is given: a gateway keeps no more. Events. */
+  changesWindowEventsMax: 50_000,
   changesBytesMax: ByteSize.gibibytes(2),
   changesSegmentBytes: ByteSize.mebibytes(64),
   /** From RabbitMQ 4 on a quorum queue drops a message after 20 deliveries unless told otherwise; parking is ours to decide. */

@@ -31,7 +31,7 @@ export class Broker extends Context.Service<
     publish(envelopes: Array.NonEmptyReadonlyArray<Envelope>): Effect.Effect<void, Unavailable>
     /** At least once; the events of one stream in version order the first time that each comes, to one consumer of the group at a time. Unacknowledged ones come back. Bounded by `Consumer.prefetchEventsMax`. */
     consume(group: ConsumerGroup): Stream.Stream<Delivery, Unavailable>
-    /** Every event after `after` (none: the whole retained window), `atPresent`, then live; each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
+    /** Every event after `after` (none: the window, `changesWindowEventsMax` of the newest), `atPresent`, then live; each once, positions ascending without a gap. Fails when the broker is lost or no longer holds what comes next; read again from the last position. After `AnotherLog`, what was read before is to be forgotten, and the whole window is the new log's. */
     changes(after: Option.Option<Position>): Stream.Stream<Change, Unavailable | AnotherLog>
   }
 >()("@holdfast/broker/Broker") {}

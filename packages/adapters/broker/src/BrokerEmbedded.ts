@@ -115,4 +115,4 @@ const changes = (log: Log, after: Option.Option<Position>): Stream.Stream<Change
   )
 
 const windowStart = (log: Log) =>
-  Effect.map(log.lastPosition, (last) => Position.make(Math.max(0, last - Limits.changesEmbeddedEventsMax)))
+  Effect.map(log.lastPosition, (last) => Position.make(Math.max(0, last - Limits.changesWindowEventsMax)))

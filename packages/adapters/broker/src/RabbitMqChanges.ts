@@ -31,23 +31,25 @@ interface Known {
 }
 
 export const makeChanges = (rabbit: Rabbit) => {
-  const known: Known = { seen: null, begins: null, log: null }
+  const places: Known = { seen: null, begins: null, log: null }
   return (after: Option.Option<Position>): Stream.Stream<Change, Unavailable | AnotherLog> =>
     guardedStream(
       rabbit,
       Effect.gen(function* () {
         yield* rabbit.declared
-        const start = startOf(known, after)
-        const end = yield* Effect.scoped(findEnd(rabbit, start))
-        const { arrived, channel } = yield* readFrom(rabbit, start?.offset ?? "first")
-        const next = makeGapless(rabbit.read, after, known)
+        const known = startOf(places, after)
+        const end = yield* Effect.scoped(findEnd(rabbit, known))
+        const recent = Option.isNone(after) ? recentOf(rabbit, end) : 0
+        const start = known !== null && known.offset >= recent ? known : null
+        const { arrived, channel } = yield* readFrom(rabbit, start?.offset ?? recent)
+        const next = makeGapless(rabbit.read, after, places)
         const marked = makeMark(end)
         const take = Effect.tap(Queue.takeAll(arrived), (messages) => acknowledgeAll(channel, messages))
         let first = start
         const read = Effect.suspend(() => {
           const place = first
           first = null
-          return place === null ? take : takeAt(rabbit.read, take, place, known)
+          return place === null ? take : takeAt(rabbit.read, take, place, places)
         })
         const changes = Stream.flattenIterable(
           Stream.fromEffectRepeat(
@@ -61,7 +63,7 @@ export const makeChanges = (rabbit: Rabbit) => {
     )
 }
 
-const readFrom = Effect.fnUntraced(function* (rabbit: Rabbit, from: number | "first" | "last") {
+const readFrom = Effect.fnUntraced(function* (rabbit: Rabbit, from: number | "last") {
   const arriving = yield* openConsumer<AsyncMessage>(rabbit, Limits.changesPrefetchMax + Limits.changesChunkMax)
   const { channel, offer } = arriving
   yield* promise(() => channel.basicQos({ prefetchCount: Limits.changesPrefetchMax }))
@@ -85,6 +87,10 @@ const findEnd = Effect.fnUntraced(function* (rabbit: Rabbit, start: Place | null
   if (start === null) return null
   return yield* unavailable("refused", "the change feed is empty where it was read before")
 })
+
+/** Where the whole window begins. What lies before it no reader keeps, and reading hours of it takes a gateway that starts half a minute. */
+const recentOf = ({ options }: Rabbit, end: number | null): number =>
+  Math.max(0, (end ?? 0) + 1 - (options.changesWindowEventsMax ?? Limits.changesWindowEventsMax))
 
 /** The mark stands behind the first messages that reach the end; where there is no end, it stood before all of them. */
 const makeMark = (end: number | null) => {

@@ -19,6 +19,8 @@ export interface RabbitMqOptions {
   readonly applicationName: string
   /** Keeps several desks on one virtual host apart. */
   readonly prefix?: string
+  /** `Broker.changesWindowEventsMax` unless told. */
+  readonly changesWindowEventsMax?: number
 }
 
 export interface Rabbit {

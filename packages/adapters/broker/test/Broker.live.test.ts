@@ -1,13 +1,14 @@
 import { expect, it } from "@effect/vitest"
+import { Position } from "@holdfast/contracts/Ids"
 import { Database } from "@holdfast/database/Database"
 import { sequence } from "@holdfast/testkit/Envelopes"
 import { commitPositioned } from "@holdfast/testkit/EventRows"
-import { type Array, Effect, Layer, Option, Stream } from "effect"
+import { Array, Effect, Layer, Option, Stream } from "effect"
 import { atPresent, Broker } from "../src/Broker.ts"
 import * as BrokerEmbedded from "../src/BrokerEmbedded.ts"
 import { contract, Publishing } from "./BrokerContract.ts"
 import { databaseForTests } from "./EventLogForTests.ts"
-import { brokerForTests } from "./RabbitMqForTests.ts"
+import { brokerForTests, brokerWith } from "./RabbitMqForTests.ts"
 
 type Envelopes = Parameters<Publishing["Service"]["publish"]>[0]
 
@@ -63,4 +64,26 @@ it.live("a gap in RabbitMQ's change feed is told once; then its window begins be
     expect(refusal).toMatchObject({ reason: "refused", detail: "the change feed goes on at 6, not after 3" })
     expect(yield* window(3)).toEqual([6, 7, 8])
   }).pipe(Effect.provide(brokerForTests))
+)
+
+it.live(
+  "whoever asks RabbitMQ for the whole window is given the newest events, and whoever goes on gets what comes next",
+  () =>
+    Effect.gen(function* () {
+      const broker = yield* Broker
+      const events = sequence("b".repeat(25))
+      for (const envelope of events) yield* broker.publish([envelope])
+      const read = (after: Option.Option<Position>) =>
+        broker.changes(after).pipe(
+          Stream.takeUntil((change) => change === atPresent),
+          Stream.filter((change) => change !== atPresent),
+          Stream.map(({ position }) => Number(position)),
+          Stream.runCollect
+        )
+      const newest = Array.range(16, 25)
+      expect(yield* read(Option.none())).toEqual(newest)
+      expect(yield* read(Option.some(Position.make(18)))).toEqual(Array.range(19, 25))
+      // Where it was before is known by now, and lies at the window's end.
+      expect(yield* read(Option.none())).toEqual(newest)
+    }).pipe(Effect.provide(brokerWith({ changesWindowEventsMax: 10 })))
 )

@@ -4,6 +4,7 @@ import { Health } from "@holdfast/resilience/Health"
 import { Config, Effect, Layer, Redacted } from "effect"
 import { Connection } from "rabbitmq-client"
 import * as BrokerRabbitMq from "../src/BrokerRabbitMq.ts"
+import type { RabbitMqOptions } from "../src/RabbitMqConnection.ts"
 import { makeTopology } from "../src/Topology.ts"
 
 const serverUrl = Config.Redacted("HOLDFAST_TEST_RABBITMQ_URL")
@@ -15,14 +16,20 @@ export const ownPrefix = Effect.acquireRelease(
 )
 
 /** The broker on a server, as a process has it. */
-export const brokerOn = (url: Redacted.Redacted<string>, prefix: string) =>
-  BrokerRabbitMq.layer({ url, applicationName: "test", prefix }).pipe(Layer.provide(Health.layer))
+export const brokerOn = (
+  url: Redacted.Redacted<string>,
+  prefix: string,
+  options: Pick<RabbitMqOptions, "changesWindowEventsMax"> = {}
+) => BrokerRabbitMq.layer({ url, applicationName: "test", prefix, ...options }).pipe(Layer.provide(Health.layer))
 
-export const brokerForTests = Layer.unwrap(
-  Effect.gen(function* () {
-    return brokerOn(yield* serverUrl, yield* ownPrefix)
-  })
-)
+export const brokerWith = (options: Parameters<typeof brokerOn>[2]) =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      return brokerOn(yield* serverUrl, yield* ownPrefix, options)
+    })
+  )
+
+export const brokerForTests = brokerWith({})
 
 const removeDesk = async (url: string, prefix: string): Promise<void> => {
   const connection = new Connection(url)

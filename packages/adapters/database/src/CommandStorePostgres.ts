@@ -73,7 +73,7 @@ SELECT nextval('core.ticket_number')::int AS number, (SELECT ${awaitStandby}) FR
 
 const sweepStatement = `
 DELETE FROM core.command_receipt WHERE ctid IN (
-  SELECT ctid FROM core.command_receipt WHERE expires_at < now() LIMIT $1::int
+  SELECT ctid FROM core.command_receipt WHERE expires_at < now() ORDER BY expires_at LIMIT $1::int
 ) RETURNING 1`
 
 /** What became of each, or the error by which the server answered the whole statement, which is then rolled back. */

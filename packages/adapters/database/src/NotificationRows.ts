@@ -93,7 +93,8 @@ export const sweepNotifications = Effect.fnUntraced(function* (beforeMs: number,
   const sql = yield* SqlClient.SqlClient
   const gone = yield* sql`
     DELETE FROM read.notification WHERE ctid IN (
-      SELECT ctid FROM read.notification WHERE occurred_ms < ${Math.round(beforeMs)}::bigint LIMIT ${countMax}::int
+      SELECT ctid FROM read.notification WHERE occurred_ms < ${Math.round(beforeMs)}::bigint
+      ORDER BY occurred_ms LIMIT ${countMax}::int
     ) RETURNING 1`
   return gone.length
 })

@@ -55,7 +55,8 @@ const sweep = Effect.gen(function* () {
   const rows = yield* sql`
     DELETE FROM read.inbox WHERE ctid IN (
       SELECT ctid FROM read.inbox
-      WHERE handled_at < now() - ${Duration.toSeconds(Sweep.keepFor)} * interval '1 second' LIMIT ${Sweep.rowsMax}
+      WHERE handled_at < now() - ${Duration.toSeconds(Sweep.keepFor)} * interval '1 second'
+      ORDER BY handled_at LIMIT ${Sweep.rowsMax}
     ) RETURNING 1`
   return rows.length
 })
