@@ -28,12 +28,18 @@ const survives = (fault: {
         yield* world.start
         const load = yield* Effect.forkScoped(world.commit(600))
         yield* world.handledCount(100)
-        yield* Effect.promise(() => fault.begin(rabbit))
-        yield* brokerIs(({ state }) => state === "down")
-        yield* Fiber.join(load)
-        yield* world.commit(200)
-        yield* world.allPositioned
-        yield* Effect.promise(() => fault.end(rabbit))
+        const during = Effect.gen(function* () {
+          yield* brokerIs(({ state }) => state === "down")
+          yield* Fiber.join(load)
+          yield* world.commit(200)
+          yield* world.allPositioned
+        })
+        // The fault ends with a test that fails, too: the next one shares this server.
+        yield* Effect.acquireUseRelease(
+          Effect.promise(() => fault.begin(rabbit)),
+          () => during,
+          () => Effect.promise(() => fault.end(rabbit))
+        )
         yield* world.caughtUp(800)
         yield* brokerIs(({ state }) => state !== "down")
       })
@@ -90,7 +96,8 @@ describeLayer(Rabbit.layer, options)("the flow of events", (it) => {
             yield* until(Effect.map(log.published, (position) => position === 300))
             yield* until(Effect.sync(() => world.handled.length >= 600))
             yield* world.caughtUp(300)
-            assert.strictEqual(world.handled.length, 600)
+            // Each was published twice, and RabbitMQ itself may give one again: that all are there and in order is looked at above.
+            assert.isAtLeast(world.handled.length, 600)
           })
         )
       }),
@@ -138,14 +145,19 @@ describeLayer(Rabbit.layer, options)("the flow of events", (it) => {
             yield* world.startPublishing
             yield* world.commit(100)
             yield* published(100)
-            yield* watermark("0.00001")
-            yield* world.commit(100)
-            yield* brokerIs(({ detail }) => /takes no messages/.test(detail ?? ""))
-            yield* world.allPositioned
-            // Whoever consumes is not stopped with whoever publishes: the backlog that caused an alarm must be able to go.
-            yield* world.startConsumer
-            yield* world.handledCount(100)
-            yield* watermark("0.4")
+            const during = Effect.gen(function* () {
+              yield* world.commit(100)
+              yield* brokerIs(({ detail }) => /takes no messages/.test(detail ?? ""))
+              yield* world.allPositioned
+              // Whoever consumes is not stopped with whoever publishes: the backlog that caused an alarm must be able to go.
+              yield* world.startConsumer
+              yield* world.handledCount(100)
+            })
+            yield* Effect.acquireUseRelease(
+              watermark("0.00001"),
+              () => during,
+              () => watermark("0.4")
+            )
             yield* world.caughtUp(200)
           })
         )
@@ -167,9 +179,11 @@ describeLayer(Rabbit.layer, options)("the flow of events", (it) => {
             yield* world.commit(200)
             yield* published(200)
             yield* world.shownCount(200)
-            yield* Effect.promise(() => loseData(rabbit))
-            yield* world.commit(100)
-            yield* Effect.promise(() => rabbit.start())
+            yield* Effect.acquireUseRelease(
+              Effect.promise(() => loseData(rabbit)),
+              () => world.commit(100),
+              () => Effect.promise(() => rabbit.start())
+            )
             yield* world.startConsumer
             yield* world.caughtUp(300)
           })

@@ -10,7 +10,7 @@ import { statements } from "@holdfast/migrations/Statements"
 import { pendingSteps, runSteps, type Steps } from "@holdfast/migrations/Steps"
 import { Effect, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest"
 import { askStates, controlPath } from "../../apps/holdfast/src/supervisor/Control.ts"
 import { query, until, upload } from "../flows/Clients.ts"
 import { type Desk, root, startDesk } from "../flows/Desk.ts"
@@ -82,11 +82,23 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
     (await sql<{ version: number }>(`SELECT version FROM core.aggregate WHERE stream_id = '${ticketId}'`))[0]
       ?.version ?? 0
 
+  // They end with the test, however it ends: the next one has its own.
+  const following = () => {
+    const feed = follow(desk, people.agent, ticketId, 0)
+    onTestFinished(feed.stop)
+    return feed
+  }
+  const doing = (work: Parameters<typeof keepDoing>[0]) => {
+    const stop = keepDoing(work)
+    onTestFinished(async () => void (await stop()))
+    return stop
+  }
+
   it("replaces all of them under load with no failed request and no gap in a subscription", async () => {
     const downloadUrl = await released()
     const before = await allReady()
-    const feed = follow(desk, people.agent, ticketId, 0)
-    const stop = keepDoing(plainWork(desk, people, ticketId, downloadUrl))
+    const feed = following()
+    const stop = doing(plainWork(desk, people, ticketId, downloadUrl))
     const restarted = await holdfast("restart")
     const { done, failed } = await stop()
     expect(restarted, restarted.stderr).toMatchObject({ code: 0 })
@@ -106,8 +118,8 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
 
   it("takes the migration of a later release under load with no failed request and no gap in a subscription", async () => {
     const downloadUrl = await released()
-    const feed = follow(desk, people.agent, ticketId, 0)
-    const stop = keepDoing(plainWork(desk, people, ticketId, downloadUrl))
+    const feed = following()
+    const stop = doing(plainWork(desk, people, ticketId, downloadUrl))
     expect(await onDatabase(runSteps("core", later))).toEqual(["0999_later", "later_types"])
     const { failed } = await stop()
     expect(failed).toEqual([])
@@ -123,11 +135,11 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
   })
 
   it("goes on with the former copies when a successor does not start, and says why", async () => {
-    const rules = (await readFile(join(desk.dataDir, "rules.json"), "utf8").catch(() => null)) ?? "[]"
-    await writeFile(join(desk.dataDir, "rules.json"), "not rules")
+    const file = join(desk.dataDir, "rules.json")
+    const rules = (await readFile(file, "utf8").catch(() => null)) ?? "[]"
     const before = await copies()
-    const refused = await holdfast("restart", "event-worker")
-    await writeFile(join(desk.dataDir, "rules.json"), rules)
+    await writeFile(file, "not rules")
+    const refused = await holdfast("restart", "event-worker").finally(() => writeFile(file, rules))
     expect(refused.code).toBe(1)
     expect(refused.stderr).toContain("HOLDFAST_RULES")
     expect((await allReady()).map(({ pid }) => pid)).toEqual(before.map(({ pid }) => pid))
@@ -135,7 +147,7 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
 
   it("loses nothing and does nothing twice when copies are killed and hung in any combination", async () => {
     const acknowledged: Array<string> = []
-    const feed = follow(desk, people.agent, ticketId, 0)
+    const feed = following()
     const patient = async () => {
       const id = randomUUIDv7()
       await openPatiently(desk, people.customer, id)
@@ -149,24 +161,25 @@ describe(`the desk with two copies of each process (seed ${seed})`, { timeout: 6
         return response?.status === 200 ? true : null
       })
     }
-    const stop = keepDoing({ a: patient, b: patient, c: patient, reply: replyPatiently })
+    const stop = doing({ a: patient, b: patient, c: patient, reply: replyPatiently })
     const all = await allReady()
     const hung = all[draw("hung", all.length)]
-    process.kill(hung?.pid ?? 0, "SIGSTOP")
+    if (hung === undefined) throw new Error("there is no copy to hang")
+    process.kill(hung.pid, "SIGSTOP")
     const killed = new Set<string>()
     for (let round = 0; round < 3; round++) {
-      const now = (await copies()).filter(({ name }) => name !== hung?.name)
+      const now = (await copies()).filter(({ name }) => name !== hung.name)
       const victims = now.filter(({ name }) => draw(`round ${round} ${name}`, 2) === 0)
       for (const { name, pid } of victims) if (kill(pid)) killed.add(name)
       await until(`round ${round} is over`, async () => {
-        const back = (await copies()).filter(({ name }) => name !== hung?.name)
+        const back = (await copies()).filter(({ name }) => name !== hung.name)
         const gone = new Set(victims.map(({ pid }) => pid))
         return back.length === 11 && back.every(({ phase, pid }) => phase === "ready" && !gone.has(pid)) ? true : null
       })
     }
     await until("the hung copy was noticed and replaced", async () => {
-      const now = (await copies()).find(({ name }) => name === hung?.name)
-      return now !== undefined && now.pid !== hung?.pid && now.phase === "ready" ? now : null
+      const now = (await copies()).find(({ name }) => name === hung.name)
+      return now !== undefined && now.pid !== hung.pid && now.phase === "ready" ? now : null
     })
     const after = await allReady()
     const { failed } = await stop()

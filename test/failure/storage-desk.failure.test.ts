@@ -48,6 +48,15 @@ describe("a desk on small disks", () => {
     })
   const stateOf = async (id: string) =>
     (await query<FileState>(desk, agent, "query($id: ID!) { file(id: $id) { state downloadUrl } }", { id })).data.file
+  /** It has room again, whatever comes of the work. */
+  const whileFull = async <A>(disk: SmallDisk, leaveBytes: number, work: () => Promise<A>): Promise<A> => {
+    try {
+      await Effect.runPromise(disk.fill(leaveBytes))
+      return await work()
+    } finally {
+      await Effect.runPromise(disk.free)
+    }
+  }
   const reaches = (id: string, state: string) =>
     until(`file ${id} is ${state}`, async () => {
       const file = await stateOf(id)
@@ -72,16 +81,17 @@ describe("a desk on small disks", () => {
   it("whose files find no room refuses uploads, lets the pipeline wait, and does everything else", async () => {
     const early = await upload(desk, agent, text(1000), note)
     const { downloadUrl } = await reaches(early, "released")
-    await Effect.runPromise(files.fill(3 * mebibyte))
-    // There is room for the upload, and none for the copy that its release makes.
-    const waiting = await upload(desk, agent, text(2 * mebibyte), note)
-    await reaches(waiting, "converted")
-    await expect(upload(desk, agent, text(2 * mebibyte), note)).rejects.toThrow(/507/)
-    expect(await openTicket()).toMatchObject({ status: 200 })
-    await allKnown()
-    expect((await downloaded(downloadUrl)).bytes).toHaveLength(1000)
-    expect((await stateOf(waiting))?.state).toBe("converted")
-    await Effect.runPromise(files.free)
+    const waiting = await whileFull(files, 3 * mebibyte, async () => {
+      // There is room for the upload, and none for the copy that its release makes.
+      const id = await upload(desk, agent, text(2 * mebibyte), note)
+      await reaches(id, "converted")
+      await expect(upload(desk, agent, text(2 * mebibyte), note)).rejects.toThrow(/507/)
+      expect(await openTicket()).toMatchObject({ status: 200 })
+      await allKnown()
+      expect((await downloaded(downloadUrl)).bytes).toHaveLength(1000)
+      expect((await stateOf(id))?.state).toBe("converted")
+      return id
+    })
     await reaches(waiting, "released")
     await reaches(await upload(desk, agent, text(2 * mebibyte), note), "released")
   }, 180_000)
@@ -90,8 +100,7 @@ describe("a desk on small disks", () => {
     expect(await openTicket()).toMatchObject({ status: 200 })
     // Its view is made after its acknowledgement, and only what has a view can be read while there is no room for another.
     await allKnown()
-    await Effect.runPromise(own.fill())
-    try {
+    await whileFull(own, 0, async () => {
       const refused = await until("a write is refused", async () => {
         const answer = await openTicket(desk, randomUUIDv7(), text(20_000).toString())
         return answer.status === 200 ? null : answer
@@ -100,16 +109,16 @@ describe("a desk on small disks", () => {
         status: 503,
         body: { type: expect.stringMatching(/WriteUnavailable|OutcomeUnknown/) }
       })
-      for (const id of acknowledged.slice(0, 2)) expect(await isKnown(id)).toBe(true)
-    } finally {
-      await Effect.runPromise(own.free)
-    }
+      // Only the first: the cache is on that disk, too, and may have got no copy of the newest.
+      const [first = "none"] = acknowledged
+      expect(await isKnown(first)).toBe(true)
+    })
     await until("a write is accepted", async () => ((await openTicket()).status === 200 ? true : null))
     await allKnown()
   }, 180_000)
 
   it("whose database cannot flush says no, recovers, and did once what it was asked twice", async () => {
-    const commandId = randomUUIDv7()
+    let commandId = randomUUIDv7()
     const first = await Effect.runPromise(
       Effect.scoped(
         Effect.gen(function* () {
@@ -117,6 +126,8 @@ describe("a desk on small disks", () => {
           yield* failCalls({ pids, fault: { _tag: "Fails", errno: "EIO" } })
           return yield* Effect.promise(() =>
             until("a write is refused", async () => {
+              // Under an id of its own: a process of the server that was started since may accept one, whose repetitions it then accepts, too.
+              commandId = randomUUIDv7()
               const answer = await openTicket(desk, commandId)
               return answer.status === 200 ? null : answer
             })
@@ -143,7 +154,7 @@ describe("a desk on small disks", () => {
       await until("the reply is accepted", () =>
         tried(() => command(far, agent, path, { body: `${index}` }, commandId))
       )
-      if (index === 1) await cutAndHeal(link)
+      if (index === 1) await cutAndHeal(link, far)
       // As a page that lost its line: it comes back with the last position that it saw.
       const after = seen.at(-1)?.position ?? 0
       const events = await feedUntil(
@@ -198,11 +209,16 @@ const behind = async (
 /** A line that broke is no answer; the same command is sent again. */
 const tried = (send: () => Promise<Answer>): Promise<Answer | null> => send().then(accepted, () => null)
 
-const cutAndHeal = async (link: Link): Promise<void> => {
+const cutAndHeal = async (link: Link, far: Desk): Promise<void> => {
   await Effect.runPromise(link.cut)
+  // Something to swallow, should nothing else be under way.
+  const asking = fetch(far.url.query)
+    .then((answer) => answer.text())
+    .catch(() => null)
   await until("the line swallows something", async () => {
     const { inward, outward } = await Effect.runPromise(link.statistics)
     return inward.cut + outward.cut > 0 ? true : null
   })
   await Effect.runPromise(link.heal)
+  await asking
 }

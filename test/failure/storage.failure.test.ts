@@ -189,7 +189,8 @@ describe("a disk that fails to flush", () => {
       const link = yield* ask(() => release(gateway, "kept before"))
       const bytes = randomBytes(1000)
       const { path } = yield* ask(() => gateway.create(bytes.length))
-      const { hits } = yield* failCalls({ pids: [gateway.pid], fault: { _tag: "Late", by: Duration.seconds(2) } })
+      // The journal flushes twice within `Storage.operationDeadline`.
+      const { hits } = yield* failCalls({ pids: [gateway.pid], fault: { _tag: "Late", by: Duration.seconds(3) } })
       let isAnswered = false
       const patching = ask(() => gateway.patch(path, bytes, 0)).pipe(
         Effect.tap(() =>

@@ -17,17 +17,26 @@ import { Upload } from "tus-js-client"
 import { WebSocket } from "ws"
 import type { Desk } from "./Desk.ts"
 
-const untilAttemptsMax = 600
+// About 150 s: it only ends what hangs, on machines several times slower, too.
+const untilAttemptsMax = 3_000
 const untilPauseMs = 50
 
-/** Asks again until there is an answer; fails with the sentence when there is none within about 30 s. */
+/** What passes by itself; every client of the desk asks again after it. */
+export class NotYet extends Error {}
+
+/** Asks again until there is an answer; fails with the sentence when none comes. */
 export const until = async <A>(sentence: string, ask: () => Promise<A | null>): Promise<A> => {
   for (let attempt = 0; attempt < untilAttemptsMax; attempt++) {
-    const answer = await ask()
+    const answer = await ask().catch(nullWhileNotYet)
     if (answer !== null) return answer
     await pause(untilPauseMs)
   }
   throw new Error(`waited in vain until ${sentence}`)
+}
+
+const nullWhileNotYet = (error: unknown): null => {
+  if (error instanceof NotYet) return null
+  throw error
 }
 
 export interface Answer {
@@ -101,9 +110,13 @@ export interface Queried<Data> {
   readonly freshness: { readonly source: string; readonly asOf: string; readonly position: number }
 }
 
+interface GraphqlError {
+  readonly extensions?: { readonly code?: string }
+}
+
 interface GraphqlBody<Data> {
   readonly data: Data
-  readonly errors?: ReadonlyArray<unknown>
+  readonly errors?: ReadonlyArray<GraphqlError>
   readonly extensions: { readonly freshness: Queried<Data>["freshness"] }
 }
 
@@ -123,8 +136,16 @@ export const query = async <Data>(
     body: JSON.stringify({ query: text, variables })
   })
   const body = (await response.json()) as GraphqlBody<Data>
-  if (body.errors !== undefined) throw new Error(`GraphQL answered ${JSON.stringify(body.errors)}`)
+  if (body.errors !== undefined) throw errorOf(body.errors)
   return { data: body.data, freshness: body.extensions.freshness }
+}
+
+const passing = new Set(["READ_UNAVAILABLE", "VERSION_NOT_REACHED"])
+
+const errorOf = (errors: ReadonlyArray<GraphqlError>): Error => {
+  const sentence = `GraphQL answered ${JSON.stringify(errors)}`
+  const isPassing = errors.every(({ extensions }) => passing.has(extensions?.code ?? ""))
+  return isPassing ? new NotYet(sentence) : new Error(sentence)
 }
 
 export const downloaded = async (

@@ -71,8 +71,11 @@ export const deskFlow = (mode: Mode) =>
       desk = await startDesk(mode)
       customer = await desk.token("customer", "carla", "Carla Customer")
       agent = await desk.token("agent", "ada", "Ada Agent")
-      before = (await query<unknown>(desk, agent, "{ tickets(list: all, first: 1) { totalCount } }")).freshness.position
-    }, 120_000)
+      const first = await until("the desk answers", () =>
+        query<unknown>(desk, agent, "{ tickets(list: all, first: 1) { totalCount } }")
+      )
+      before = first.freshness.position
+    }, 180_000)
     afterAll(async () => {
       expect(await desk?.stop()).toBe(0)
     }, 180_000)
@@ -116,11 +119,13 @@ export const deskFlow = (mode: Mode) =>
       expect(rest.body).toMatchObject({ commandId, replayed: false })
       expect(rpc).toMatchObject({ commandId, replayed: true })
       expect(grpc).toMatchObject({ commandId, replayed: true })
-      const { data } = await query<{ ticket: { conversation: { nodes: ReadonlyArray<{ body: string }> } } }>(
-        desk,
-        agent,
-        "query($id: ID!, $v: Int) { ticket(id: $id, atLeastVersion: $v) { conversation(first: 50) { nodes { body } } } }",
-        { id: ticketId, v: (rest.body as { version: number }).version }
+      const { data } = await until("the reply's version is reached", () =>
+        query<{ ticket: { conversation: { nodes: ReadonlyArray<{ body: string }> } } }>(
+          desk,
+          agent,
+          "query($id: ID!, $v: Int) { ticket(id: $id, atLeastVersion: $v) { conversation(first: 50) { nodes { body } } } }",
+          { id: ticketId, v: (rest.body as { version: number }).version }
+        )
       )
       expect(data.ticket.conversation.nodes.filter(({ body }) => body === payload.body)).toHaveLength(1)
     })
@@ -137,8 +142,10 @@ export const deskFlow = (mode: Mode) =>
       const text =
         "query($id: ID!, $v: Int) { ticket(id: $id, atLeastVersion: $v) { conversation(first: 50) { nodes { body } } } }"
       const variables = { id: ticketId, v: (noted.body as { version: number }).version }
-      expect(JSON.stringify(await query(desk, agent, text, variables))).toContain("Third fire")
-      expect(JSON.stringify(await query(desk, customer, text, variables))).not.toContain("Third fire")
+      const shownTo = async (token: string) =>
+        JSON.stringify(await until("the note's version is reached", () => query<unknown>(desk, token, text, variables)))
+      expect(await shownTo(agent)).toContain("Third fire")
+      expect(await shownTo(customer)).not.toContain("Third fire")
       const refused = await command(desk, customer, `/v1/tickets/${ticketId}/notes`, { body: "Me too" }, randomUUIDv7())
       expect(refused).toMatchObject({ status: 403, body: { type: "urn:holdfast:problem:Forbidden" } })
     })
@@ -169,7 +176,7 @@ export const deskFlow = (mode: Mode) =>
         createHash("sha256").update(bytes).digest("hex")
       )
       expect(content.headers.get("content-disposition")).toMatch(/^attachment/)
-    }, 120_000)
+    }, 180_000)
 
     it("releases an image, re-encoded without its metadata, with a thumbnail", async () => {
       const image = await sharp({ create: { width: 640, height: 480, channels: 3, background: "#336699" } })
@@ -218,7 +225,7 @@ export const deskFlow = (mode: Mode) =>
           uploads.map(async ({ fileId, filename }) => `${filename}: ${(await settled(fileId)).state}`)
         )
         expect(states.filter((state) => !state.endsWith(": rejected"))).toEqual([])
-      }, 120_000)
+      }, 180_000)
 
     it("finds the ticket by its words", async () => {
       const found = await until("search finds it", async () => {

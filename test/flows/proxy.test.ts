@@ -165,7 +165,7 @@ describe("a desk behind the proxy", () => {
     }
     agent = await direct.token("agent", "ada", "Ada Agent")
     await until("the proxy serves", async () => ((await fetch(`https://${control}/`)).status < 500 ? true : null))
-  }, 120_000)
+  }, 180_000)
   afterAll(async () => {
     await proxy?.stop()
     expect(await direct?.stop()).toBe(0)

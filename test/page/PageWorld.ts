@@ -9,7 +9,7 @@ import { issueToken } from "@holdfast/identity/Tokens"
 import { type Chromium, startChromium } from "@holdfast/testkit/Chromium"
 import { type Fault, type FaultProxy, faultProxy, targetOf } from "@holdfast/testkit/Faults"
 import { Duration, Effect, Exit, Redacted, Scope } from "effect"
-import { command, query } from "../flows/Clients.ts"
+import { command, query, until } from "../flows/Clients.ts"
 import { type Desk, startDesk } from "../flows/Desk.ts"
 
 const doors = ["command", "realtime", "file"] as const
@@ -105,9 +105,9 @@ export class PageWorld {
     return id
   }
 
-  /** The agent's, and its time is over soon. */
+  /** The agent's, and its time is over soon: not before a slow page has shown a ticket. */
   briefToken(): Promise<string> {
-    return tokenOf(this.desk, "agent", "ada", "Ada Agent", Duration.seconds(10))
+    return tokenOf(this.desk, "agent", "ada", "Ada Agent", Duration.seconds(25))
   }
 
   /** Somebody else replies. */
@@ -132,9 +132,11 @@ export class PageWorld {
   /** The bodies of all messages, as the desk has them. */
   async messages(ticketId: string): Promise<ReadonlyArray<string>> {
     const text = "query($id: ID!) { ticket(id: $id) { conversation(first: 100) { nodes { body } } } }"
-    const { data } = await query<{
-      readonly ticket: { readonly conversation: { readonly nodes: ReadonlyArray<{ readonly body: string }> } }
-    }>(this.desk, this.agent, text, { id: ticketId })
+    const { data } = await until("the desk shows the ticket", () =>
+      query<{
+        readonly ticket: { readonly conversation: { readonly nodes: ReadonlyArray<{ readonly body: string }> } }
+      }>(this.desk, this.agent, text, { id: ticketId })
+    )
     return data.ticket.conversation.nodes.map(({ body }) => body)
   }
 }

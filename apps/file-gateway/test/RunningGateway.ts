@@ -1,13 +1,12 @@
 // The real file gateway as a process of its own on a data folder of its own, with keys and tokens, and nothing else beside it.
-import { once } from "node:events"
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { PrincipalId } from "@holdfast/contracts/Ids"
 import { createKeySet, issueToken } from "@holdfast/identity/Tokens"
 import { ProcessUnderTest } from "@holdfast/testkit/ProcessUnderTest"
+import { freshPort } from "@holdfast/testkit/TestServers"
 import { Duration, Effect, Redacted } from "effect"
 import { Upload } from "tus-js-client"
 
@@ -165,12 +164,4 @@ export const uploadAll = async (options: {
   return { url: upload.url ?? "", failures }
 }
 
-export const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const address = server.address()
-  server.close()
-  await once(server, "close")
-  if (address === null || typeof address === "string") throw new Error("no port")
-  return address.port
-}
+export const freePort = (): Promise<number> => Effect.runPromise(freshPort)

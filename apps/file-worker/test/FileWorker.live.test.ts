@@ -70,7 +70,7 @@ const outcome = (
   eventsOf(fileId).pipe(
     Effect.flatMap((events) => Effect.fromNullishOr(events.find((event) => ends.some((end) => end === event._tag)))),
     Effect.retry(Schedule.spaced("50 millis")),
-    Effect.timeout("25 seconds")
+    Effect.timeout("120 seconds")
   )
 
 const folder = "/usr/share/clamav-testfiles"
@@ -139,9 +139,10 @@ layer(desk, { timeout: 180_000, excludeTestServices: true })("the file flow", (i
     Effect.gen(function* () {
       const { clamd } = yield* Desk
       yield* clamd.set({ _tag: "Refuse" })
-      const fileId = yield* upload("waiting.txt", Buffer.from("patience"))
-      yield* outcome(fileId, ["FileIdentified"])
-      yield* clamd.set({ _tag: "Pass" })
+      const fileId = yield* upload("waiting.txt", Buffer.from("patience")).pipe(
+        Effect.tap((id) => outcome(id, ["FileIdentified"])),
+        Effect.ensuring(clamd.set({ _tag: "Pass" }))
+      )
       expect(yield* outcome(fileId)).toMatchObject({ _tag: "FileReleased" })
     })
   )

@@ -141,7 +141,7 @@ const once = <Tag extends DeskEvent["_tag"]>(streamId: string, tag: Tag) =>
   historyOf(streamId).pipe(
     Effect.flatMap((history) => Effect.fromNullishOr(history.find(({ event }) => event._tag === tag))),
     Effect.retry(Schedule.spaced("50 millis")),
-    Effect.timeout("25 seconds")
+    Effect.timeout("120 seconds")
   )
 
 const isReleased = (event: DeskEvent): event is FileReleased => event._tag === "FileReleased"
@@ -206,6 +206,11 @@ layer(desk, { timeout: 180_000, excludeTestServices: true })("a desk whose scann
         })
         yield* once(ticketId, "AttachmentWithdrawn")
         expect((yield* once(ticketId, "NoteAdded")).visibility.audience).toBe("internal")
+        // The copy's links die after its event.
+        yield* Effect.repeat(download(copy), {
+          until: (status) => status === 410,
+          schedule: Schedule.spaced("50 millis")
+        })
         expect([yield* download(bad), yield* download(copy), yield* download(good)]).toEqual([410, 410, 200])
         expect(yield* isStored(sha256)).toBe(false)
       }),

@@ -145,13 +145,13 @@ describe("holdfast up", { timeout: 240_000 }, () => {
 
   it("finds its data again, and copes with the end of a supervisor that was killed", async () => {
     const second = await start(environment)
-    assert.isTrue(await findTicket(second.ready, ticketId))
+    await until(() => findTicket(second.ready, ticketId))
     const pids = processesBelow(second.pid)
     second.child.kill("SIGKILL")
     await second.ended
     await allGone(pids)
     const third = await start(environment)
-    assert.isTrue(await findTicket(third.ready, ticketId))
+    await until(() => findTicket(third.ready, ticketId))
   })
 
   it("is over at once on a second Ctrl-C", async () => {
@@ -159,9 +159,11 @@ describe("holdfast up", { timeout: 240_000 }, () => {
     const pids = processesBelow(desk?.pid ?? 0)
     signalOne((await stateOf("file-worker"))?.pid ?? 0, "SIGSTOP")
     desk?.child.kill("SIGINT")
-    await new Promise((resolve) => setTimeout(resolve, 1_200))
-    desk?.child.kill("SIGINT")
-    assert.strictEqual((await desk?.ended)?.code, 130)
+    // Until one counts as the second: which does is for the supervisor's clock to say.
+    const pressing = setInterval(() => desk?.child.kill("SIGINT"), 300)
+    const ended = await desk?.ended
+    clearInterval(pressing)
+    assert.strictEqual(ended?.code, 130)
     await allGone(pids)
   })
 })

@@ -8,7 +8,8 @@ import { join } from "node:path"
 import type { Readable, Writable } from "node:stream"
 import { setTimeout as pause } from "node:timers/promises"
 
-const untilAttemptsMax = 600
+// About 150 s: it only ends what hangs, on machines several times slower, too.
+const untilAttemptsMax = 3_000
 const untilPauseMs = 50
 const program = "chromium"
 
@@ -200,7 +201,7 @@ export class Page {
     return text
   }
 
-  /** Asks again until it holds; about 30 s. While the page is on its way to another, nothing does. */
+  /** Asks again until it holds. While the page is on its way to another, nothing does. */
   async until(sentence: string, holds: () => Promise<boolean>): Promise<void> {
     for (let attempt = 0; attempt < untilAttemptsMax; attempt++) {
       if (await holds().catch(falseWhileLeaving)) return

@@ -54,7 +54,7 @@ const argumentsOf = ({ calls = ["fsync", "fdatasync"], fault, pids }: FailingCal
   return ["-f", "-e", `trace=${set}`, "-e", `inject=${set}:${effect}`, "-o", log, ...whom]
 }
 
-/** strace says of each process when it has it. */
+/** strace says of each process when it has it. One that ended meanwhile needs no fault; that none is left ends strace. */
 const attached = (tracer: ChildProcess, pids: ReadonlyArray<number>): Effect.Effect<void, MeansMissing> =>
   Effect.callback((resume) => {
     let said = ""
@@ -63,7 +63,9 @@ const attached = (tracer: ChildProcess, pids: ReadonlyArray<number>): Effect.Eff
     tracer.once("exit", () => fail(said.trim()))
     tracer.stderr?.on("data", (chunk) => {
       said += String(chunk)
-      if (pids.every((pid) => said.includes(`Process ${pid} attached`))) resume(Effect.void)
+      const has = (pid: number) => said.includes(`Process ${pid} attached`)
+      const isGone = (pid: number) => said.includes(`(PTRACE_SEIZE, ${pid}): No such process`)
+      if (pids.some(has) && pids.every((pid) => has(pid) || isGone(pid))) resume(Effect.void)
     })
   })
 

@@ -17,12 +17,31 @@ const fromEnvironment = (variable: string, server: string): Effect.Effect<string
 export const rabbitmqUrl = fromEnvironment("HOLDFAST_TEST_RABBITMQ_URL", "RabbitMQ")
 export const redisUrl = fromEnvironment("HOLDFAST_TEST_REDIS_URL", "Redis")
 
-/** A port that nobody listens on. */
-export const freshPort: Effect.Effect<number> = Effect.callback((resume) => {
-  const server = createServer()
-  server.listen(0, "127.0.0.1", () => {
-    const address = server.address()
-    const port = typeof address === "object" && address !== null ? address.port : 0
-    server.close(() => resume(Effect.succeed(port)))
-  })
+/**
+ * A port that nobody listens on. It lies below those that the kernel gives to outgoing connections and that the private servers choose from,
+ * and in a part of this worker's own, so that nobody takes it between the choice and the listening.
+ */
+export const freshPort: Effect.Effect<number> = Effect.gen(function* () {
+  for (;;) {
+    const port = nextPort()
+    if (yield* Effect.promise(() => isFree(port))) return port
+  }
 })
+
+const portLowest = 12_000
+const partSize = 2_000
+// Vitest numbers its workers from 1; whoever is not its worker is 0.
+const partsCount = 4
+let turn = Math.floor(Math.random() * partSize)
+
+const nextPort = (): number => {
+  const part = Number(process.env.VITEST_POOL_ID ?? "0") % partsCount
+  return portLowest + part * partSize + (turn++ % partSize)
+}
+
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer()
+    server.once("error", () => resolve(false))
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)))
+  })

@@ -146,6 +146,7 @@ export class MatrixWorld {
     await until("the feed has shown everything", async () =>
       this.#feed.versions.at(-1) === this.#version ? true : null
     )
+    await until("the views have it", async () => ((await this.#query()) === "fresh" ? true : null))
     const conversation = await this.#conversation()
     return {
       replies: this.#replies.length,

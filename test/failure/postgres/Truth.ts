@@ -1,6 +1,6 @@
 // What is really in the database, asked past every fault and every guard.
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
-import { Duration, Effect, Redacted } from "effect"
+import { Duration, Effect, Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 
 export interface Truth {
@@ -24,6 +24,8 @@ export const truthAt = (url: string): Truth => {
           }),
           { local: true }
         ),
+        // A busy machine may connect too late; each statement here may be repeated.
+        Effect.retry({ times: 5, schedule: Schedule.spaced("200 millis") }),
         Effect.runPromise
       )
   }

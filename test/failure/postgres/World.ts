@@ -2,12 +2,16 @@
 // tickets, two open feeds, and somebody who uploads. A test breaks PostgreSQL under them and then asks whether every promise was kept.
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
+import { Cache } from "@holdfast/cache/Cache"
+import * as CacheRedis from "@holdfast/cache/CacheRedis"
 import { PrincipalId } from "@holdfast/contracts/Ids"
+import { ticketKey } from "@holdfast/domain/ticket/CachedTicket"
 import { issueToken } from "@holdfast/identity/Tokens"
+import { Health } from "@holdfast/resilience/Health"
 import type { ServerProcess } from "@holdfast/scripts/ServerProcess"
 import { type Stack, serverVariables, startStack } from "@holdfast/scripts/Stack"
 import { type FaultProxy, faultProxy } from "@holdfast/testkit/Faults"
-import { Duration, Effect, Exit, Redacted, Scope } from "effect"
+import { Duration, Effect, Exit, Layer, Redacted, Schedule, Scope } from "effect"
 import { expect } from "vitest"
 import { upload } from "../../flows/Clients.ts"
 import { type Desk, startDesk } from "../../flows/Desk.ts"
@@ -81,6 +85,7 @@ const startParts = async (whenOver: (end: () => Promise<unknown>) => void) => {
   const writers = await Promise.all(Array.from({ length: writersCount }, (_, index) => newWriter(desk, ledger, index)))
   const truth = truthAt(postgres.plan.url)
   await ledger.visible(writers.map(({ ticket }) => ticket))
+  await cached(stack, writers)
   const { stop, ...load } = await startLoad(desk, agent, ledger, writers, truth)
   whenOver(stop)
   return { desk, postgres, line, address, truth, ledger, ...load }
@@ -109,6 +114,22 @@ const serverOf = (stack: Stack, name: string): ServerProcess => {
   const server = stack.servers.get(name)
   if (server === undefined) throw new Error(`the stack has no ${name}`)
   return server
+}
+
+/** Until the cache can answer for what is read while PostgreSQL is away. */
+const cached = (stack: Stack, writers: ReadonlyArray<Writer>): Promise<unknown> => {
+  const url = Redacted.make(stack.environment[serverVariables.redis] ?? "")
+  const isReady = Effect.gen(function* () {
+    const cache = yield* Cache
+    const documents = yield* cache.getMany(writers.map(({ ticket }) => ticketKey(ticket)))
+    return (yield* cache.progress) !== null && documents.every((document) => document !== null)
+  })
+  return isReady.pipe(
+    Effect.orElseSucceed(() => false),
+    Effect.repeat({ until: (isSo) => isSo, schedule: Schedule.spaced("50 millis") }),
+    Effect.provide(Layer.provide(CacheRedis.layer({ url }), Health.layer)),
+    Effect.runPromise
+  )
 }
 
 const startLoad = async (desk: Desk, agent: string, ledger: Ledger, writers: ReadonlyArray<Writer>, truth: Truth) => {

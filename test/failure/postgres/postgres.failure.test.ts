@@ -82,7 +82,8 @@ describe("PostgreSQL", () => {
       const [backend] = await world.truth.ask<{ pid: number }>(
         "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'holdfast command-api %' LIMIT 1"
       )
-      const kill = () => process.kill(backend?.pid ?? 0, "SIGKILL")
+      if (backend === undefined) throw new Error("the desk has no backend")
+      const kill = () => process.kill(backend.pid, "SIGKILL")
       await outage("one backend killed", kill, () => {}, false)
     },
     testDeadlineMs
@@ -212,4 +213,8 @@ describe("PostgreSQL with a synchronous standby", () => {
 const endSessionsOfTheDesk =
   "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'holdfast %'"
 
-const postmaster = (): number => world.postgres.pid ?? 0
+const postmaster = (): number => {
+  const { pid } = world.postgres
+  if (pid === undefined) throw new Error("PostgreSQL does not run")
+  return pid
+}

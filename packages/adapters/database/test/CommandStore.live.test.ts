@@ -199,7 +199,8 @@ it.layer(store, { excludeTestServices: true })("CommandStore", (it) => {
       const commands = yield* CommandStore
       const { aggregate, ticket } = yield* opened
       const rivals = Array.from({ length: 8 }, (_, n) => assigning(aggregate, ticket.streamId, `agent-${n + 10}`))
-      const outcomes = yield* Effect.forEach(rivals, (rival) => commands.append([rival]), { concurrency: "unbounded" })
+      const append = (rival: Decided) => whenNotBusy(commands.append([rival]))
+      const outcomes = yield* Effect.forEach(rivals, append, { concurrency: "unbounded" })
       expect(outcomes.flat().toSorted()).toEqual(["appended", ...Array.from({ length: 7 }, () => "version_moved")])
       const [known] = yield* commands.load([keyOf(ticket)])
       expect(known?.aggregate?.version).toBe(3)

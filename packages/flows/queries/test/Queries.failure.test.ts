@@ -43,7 +43,7 @@ describe("queries", () => {
     async (fault) => {
       const seen = await onDesk((desk) =>
         Effect.gen(function* () {
-          const before = yield* desk.ask(ada, query)
+          const before = yield* desk.askLive(ada, query)
           yield* desk.database.set(fault)
           const during = yield* Effect.forEach(Array.from({ length: 20 }), () => desk.ask(ada, query), {
             concurrency: 5
@@ -61,10 +61,11 @@ describe("queries", () => {
 
   it.each(faults)("do not notice that Redis is in $_tag", async (fault) => {
     const during = await onDesk((desk) =>
-      Effect.andThen(
-        desk.redis.set(fault),
-        Effect.forEach(Array.from({ length: 10 }), () => desk.ask(ada, query))
-      )
+      Effect.gen(function* () {
+        yield* desk.askLive(ada, query)
+        yield* desk.redis.set(fault)
+        return yield* Effect.forEach(Array.from({ length: 10 }), () => desk.ask(ada, query))
+      })
     )
     expect(during.map(sourceOf)).toEqual(during.map(() => "live"))
   })

@@ -31,7 +31,7 @@ describe("the read database", () => {
     const pairs = await onDesk((desk) =>
       Effect.gen(function* () {
         const live = yield* Effect.forEach([ada, carl, mallory, principal("agent", "bob")], (viewer) =>
-          desk.ask(viewer, everything, { id: ticketId })
+          desk.askLive(viewer, everything, { id: ticketId })
         )
         yield* desk.database.set({ _tag: "Refuse" })
         const cached = yield* Effect.forEach([ada, carl, mallory, principal("agent", "bob")], (viewer) =>
