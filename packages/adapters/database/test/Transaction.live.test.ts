@@ -23,7 +23,7 @@ it.layer(client, { excludeTestServices: true })("transaction", (it) => {
           const [row] = yield* sql<{ pid: number }>`SELECT pg_backend_pid() AS pid`
           yield* Deferred.succeed(backend, row?.pid ?? 0)
           // Under way whenever the end comes, and each within the statement's limit.
-          yield* Effect.forever(sql`SELECT pg_sleep(0.5)`)
+          return yield* Effect.forever(sql`SELECT pg_sleep(0.5)`)
         })
       ).pipe(Effect.forkChild)
       yield* sql`SELECT pg_terminate_backend(${yield* Deferred.await(backend)})`
