@@ -645,7 +645,7 @@ export const Queries = {
 /** The realtime gateway. */
 export const Realtime = {
   /** How far back a client may resume. Whichever of the three is reached first. */
-  windowEventsMax: 50_000,
+  windowEventsMax: Broker.changesWindowEventsMax,
   windowAgeMax: Duration.minutes(15),
   /** Estimated memory of the window; long messages would otherwise make 50 000 events several gigabytes. */
   windowBytesMax: ByteSize.mebibytes(256),

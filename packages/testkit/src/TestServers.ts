@@ -22,10 +22,11 @@ export const redisUrl = fromEnvironment("HOLDFAST_TEST_REDIS_URL", "Redis")
  * and in a part of this worker's own, so that nobody takes it between the choice and the listening.
  */
 export const freshPort: Effect.Effect<number> = Effect.gen(function* () {
-  for (;;) {
+  for (let attempt = 0; attempt < partSize; attempt++) {
     const port = nextPort()
     if (yield* Effect.promise(() => isFree(port))) return port
   }
+  return yield* Effect.die(new Error(`No port of this worker is free above ${portLowest}.`))
 })
 
 const portLowest = 12_000

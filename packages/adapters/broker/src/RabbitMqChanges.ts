@@ -9,7 +9,7 @@ import type { Unavailable } from "@holdfast/resilience/Unavailable"
 import { type Array, Effect, Option, Queue, Result, Stream } from "effect"
 import type { AsyncMessage, Channel } from "rabbitmq-client"
 import { AnotherLog, atPresent, type Change } from "./Broker.ts"
-import type { Rabbit } from "./RabbitMqConnection.ts"
+import { exchangeExists, type Rabbit } from "./RabbitMqConnection.ts"
 import { guardedStream, openConsumer } from "./RabbitMqConsume.ts"
 import { attemptNow, promise, unavailable } from "./RabbitMqFailure.ts"
 import type { ReadMessage } from "./RabbitMqRead.ts"
@@ -38,8 +38,10 @@ export const makeChanges = (rabbit: Rabbit) => {
       Effect.gen(function* () {
         yield* rabbit.declared
         const known = startOf(places, after)
+        // While what was lost is published again, the queue's end is not the newest: then all of it is read. Asked before the end is.
+        const isWhole = Option.isSome(after) || (yield* exchangeExists(rabbit.connection, rabbit.topology.lost))
         const end = yield* Effect.scoped(findEnd(rabbit, known))
-        const recent = Option.isNone(after) ? recentOf(rabbit, end) : 0
+        const recent = isWhole ? 0 : recentOf(rabbit, end)
         const start = known !== null && known.offset >= recent ? known : null
         const { arrived, channel } = yield* readFrom(rabbit, start?.offset ?? recent)
         const next = makeGapless(rabbit.read, after, places)

@@ -3,12 +3,12 @@ import { Position } from "@holdfast/contracts/Ids"
 import { Database } from "@holdfast/database/Database"
 import { sequence } from "@holdfast/testkit/Envelopes"
 import { commitPositioned } from "@holdfast/testkit/EventRows"
-import { Array, Effect, Layer, Option, Stream } from "effect"
+import { Array, Effect, Layer, Option, Redacted, Stream } from "effect"
 import { atPresent, Broker } from "../src/Broker.ts"
 import * as BrokerEmbedded from "../src/BrokerEmbedded.ts"
 import { contract, Publishing } from "./BrokerContract.ts"
 import { databaseForTests } from "./EventLogForTests.ts"
-import { brokerForTests, brokerWith } from "./RabbitMqForTests.ts"
+import { brokerForTests, brokerOn, markLost, ownPrefix, serverUrl } from "./RabbitMqForTests.ts"
 
 type Envelopes = Parameters<Publishing["Service"]["publish"]>[0]
 
@@ -67,23 +67,30 @@ it.live("a gap in RabbitMQ's change feed is told once; then its window begins be
 )
 
 it.live(
-  "whoever asks RabbitMQ for the whole window is given the newest events, and whoever goes on gets what comes next",
+  "whoever asks RabbitMQ for the whole window is given the newest, and whoever goes on gets what comes next",
   () =>
     Effect.gen(function* () {
-      const broker = yield* Broker
-      const events = sequence("b".repeat(25))
-      for (const envelope of events) yield* broker.publish([envelope])
-      const read = (after: Option.Option<Position>) =>
-        broker.changes(after).pipe(
-          Stream.takeUntil((change) => change === atPresent),
-          Stream.filter((change) => change !== atPresent),
-          Stream.map(({ position }) => Number(position)),
-          Stream.runCollect
-        )
-      const newest = Array.range(16, 25)
-      expect(yield* read(Option.none())).toEqual(newest)
-      expect(yield* read(Option.some(Position.make(18)))).toEqual(Array.range(19, 25))
-      // Where it was before is known by now, and lies at the window's end.
-      expect(yield* read(Option.none())).toEqual(newest)
-    }).pipe(Effect.provide(brokerWith({ changesWindowEventsMax: 10 })))
+      const url = yield* serverUrl
+      const prefix = yield* ownPrefix
+      const work = Effect.gen(function* () {
+        const broker = yield* Broker
+        for (const envelope of sequence("b".repeat(25))) yield* broker.publish([envelope])
+        const read = (after: Option.Option<Position>) =>
+          broker.changes(after).pipe(
+            Stream.takeUntil((change) => change === atPresent),
+            Stream.filter((change) => change !== atPresent),
+            Stream.map(({ position }) => Number(position)),
+            Stream.runCollect
+          )
+        const newest = Array.range(16, 25)
+        expect(yield* read(Option.none())).toEqual(newest)
+        expect(yield* read(Option.some(Position.make(18)))).toEqual(Array.range(19, 25))
+        // Where it was before is known by now, and lies at the window's end.
+        expect(yield* read(Option.none())).toEqual(newest)
+        // What is at the end may be old, and no longer tells what is newest.
+        yield* Effect.promise(() => markLost(Redacted.value(url), prefix))
+        expect(yield* read(Option.none())).toEqual(Array.range(1, 25))
+      })
+      yield* Effect.provide(work, brokerOn(url, prefix, { changesWindowEventsMax: 10 }))
+    })
 )

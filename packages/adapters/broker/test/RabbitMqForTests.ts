@@ -7,7 +7,7 @@ import * as BrokerRabbitMq from "../src/BrokerRabbitMq.ts"
 import type { RabbitMqOptions } from "../src/RabbitMqConnection.ts"
 import { makeTopology } from "../src/Topology.ts"
 
-const serverUrl = Config.Redacted("HOLDFAST_TEST_RABBITMQ_URL")
+export const serverUrl = Config.Redacted("HOLDFAST_TEST_RABBITMQ_URL")
 
 export const ownPrefix = Effect.acquireRelease(
   Effect.sync(() => `test-${randomUUID()}`),
@@ -22,14 +22,18 @@ export const brokerOn = (
   options: Pick<RabbitMqOptions, "changesWindowEventsMax"> = {}
 ) => BrokerRabbitMq.layer({ url, applicationName: "test", prefix, ...options }).pipe(Layer.provide(Health.layer))
 
-export const brokerWith = (options: Parameters<typeof brokerOn>[2]) =>
-  Layer.unwrap(
-    Effect.gen(function* () {
-      return brokerOn(yield* serverUrl, yield* ownPrefix, options)
-    })
-  )
+export const brokerForTests = Layer.unwrap(
+  Effect.gen(function* () {
+    return brokerOn(yield* serverUrl, yield* ownPrefix)
+  })
+)
 
-export const brokerForTests = brokerWith({})
+/** As when queues were made anew and what they had held is still to be published again. */
+export const markLost = async (url: string, prefix: string): Promise<void> => {
+  const connection = new Connection(url)
+  await connection.exchangeDeclare({ exchange: makeTopology(prefix).lost, type: "fanout", durable: true })
+  await connection.close()
+}
 
 const removeDesk = async (url: string, prefix: string): Promise<void> => {
   const connection = new Connection(url)
