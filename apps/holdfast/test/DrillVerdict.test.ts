@@ -3,7 +3,7 @@ import { Result } from "effect"
 import type { AuditFindings } from "../src/drill/Audit.ts"
 import type { DrillFigures } from "../src/drill/Figures.ts"
 import { chart, reportMarkdown } from "../src/drill/Report.ts"
-import { summaryCells } from "../src/drill/Summary.ts"
+import { summaryCells, summaryMarkdown } from "../src/drill/Summary.ts"
 import { verdict } from "../src/drill/Verdict.ts"
 import { refuse } from "../src/Refusal.ts"
 import { figures, found, path } from "./DrillFigures.ts"
@@ -69,6 +69,20 @@ describe("the verdict on a drill", () => {
     assert.deepStrictEqual(row?.slice(0, 6), ["postgres", "kill", "signal", "30 s", "0.000 %", "100.000 %"])
     assert.match(row?.at(-1) ?? "", /^MISSED: reactions/)
     assert.strictEqual(unfinished?.at(-1), "not finished: It did not come back.")
+  })
+
+  it("is a document that says what a year of such outages would cost", async ({ expect }) => {
+    const outage = { dependency: "postgres", fault: "kill", means: "signal" } as const
+    const done = [
+      { outage, seconds: 30, result: Result.succeed({ figures, judgements: verdict(figures) }) },
+      {
+        outage: { ...outage, fault: "hang" as const },
+        seconds: 30,
+        result: Result.fail(refuse("It did not come back."))
+      }
+    ]
+    const text = summaryMarkdown("holdfast drill all", done)
+    await expect(text).toMatchFileSnapshot("golden/drill-summary.md")
   })
 })
 

@@ -8,9 +8,9 @@ import { Console, Duration, Effect, Option } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import type { DrillFigures } from "../drill/Figures.ts"
 import { makeShow, type Showing } from "../drill/Live.ts"
-import { markdownTable, reportMarkdown } from "../drill/Report.ts"
+import { reportMarkdown } from "../drill/Report.ts"
 import { type DrillOrder, runDrill } from "../drill/RunDrill.ts"
-import { type Summarised, summaryCells, summaryHead } from "../drill/Summary.ts"
+import { type Summarised, summaryCells, summaryHead, summaryMarkdown } from "../drill/Summary.ts"
 import { type Judgement, verdict } from "../drill/Verdict.ts"
 import { commandApi, fileGateway, queryApi, realtimeGateway } from "../Fleet.ts"
 import { ExitCode, refuse } from "../Refusal.ts"
@@ -216,14 +216,19 @@ const drillAll = Effect.fnUntraced(function* (options: Options, desk: Found) {
     done.push({ outage, seconds, result })
     if (!options.json) yield* Console.log(`  ${summaryCells({ outage, seconds, result }).at(-1)}`)
   }
-  return yield* summarised(options, folder, done)
+  return yield* summarised(options, folder, desk.commandLine, done)
 })
 
-const summarised = Effect.fnUntraced(function* (options: Options, folder: string, done: ReadonlyArray<Summarised>) {
+const summarised = Effect.fnUntraced(function* (
+  options: Options,
+  folder: string,
+  commandLine: string,
+  done: ReadonlyArray<Summarised>
+) {
   const rows = done.map(summaryCells)
   const finished = done.flatMap(({ result }) => (result._tag === "Success" ? [result.success] : []))
   yield* writeReport(folder, {
-    "summary.md": `# Every drill of this desk\n\n${markdownTable(summaryHead, rows)}\n`,
+    "summary.md": summaryMarkdown(commandLine, done),
     "summary.json": `${JSON.stringify(
       done.map(({ outage, result, seconds }) => ({
         ...outage,

@@ -2,6 +2,10 @@
 import type { Path } from "./Tally.ts"
 
 export const budgetMinutes = 30 * 24 * 60 * 0.0002
+export const budgetMinutesOfYear = 365 * 24 * 60 * 0.0002
+
+/** How many outages that lose so many minutes each a year's budget pays for. */
+export const affordable = (lostMinutes: number): number => Math.floor(budgetMinutesOfYear / lostMinutes)
 
 export interface Cost {
   readonly path: Path

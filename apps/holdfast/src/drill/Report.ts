@@ -26,7 +26,7 @@ const sections = (figures: DrillFigures, judgements: ReadonlyArray<Judgement>): 
   "## From the first error to the first success",
   firsts(figures),
   "## What it costs of 99.98 %",
-  costs(figures),
+  costList(figures),
   "## Memory",
   memory(figures),
   "## What became of the commands",
@@ -119,7 +119,7 @@ const firsts = (figures: DrillFigures): string => {
 const caughtUp = (ms: number | null): string =>
   ms === null ? "not in the time that was watched" : `after ${(ms / 1000).toFixed(2)} s`
 
-const costs = ({ costs: all, seconds }: DrillFigures): string =>
+export const costList = ({ costs: all, seconds }: DrillFigures): string =>
   [
     `99.98 % leaves ${budgetMinutes.toFixed(2)} minutes in 30 days. This outage with its recovery took ${((seconds.outage + seconds.recovery) / 60).toFixed(2)} minutes:`,
     "",

@@ -1,10 +1,13 @@
-// All drills of a desk in one table: a row for each thing that was broken and how, a column for each path. Pure.
-import type { Result } from "effect"
+// All drills of a desk in one document: a row for each thing that was broken and how, a column for each path, and what it means for the
+// availability that a desk promises in a month and in a year. Pure.
+import { Drill } from "@holdfast/resilience/Limits"
+import { Duration, type Result } from "effect"
 import type { Refusal } from "../Refusal.ts"
 import type { PossibleOutage } from "../supervisor/Outage.ts"
+import { affordable, budgetMinutes, budgetMinutesOfYear } from "./Budget.ts"
 import type { DrillFigures } from "./Figures.ts"
-import { percent } from "./Report.ts"
-import { paths } from "./Tally.ts"
+import { costList, markdownTable, percent } from "./Report.ts"
+import { type Path, paths } from "./Tally.ts"
 import type { Judgement } from "./Verdict.ts"
 
 export interface Summarised {
@@ -34,4 +37,51 @@ const verdictWords = (judgements: ReadonlyArray<Judgement>): string => {
     .map(({ measured, promise }) => `${promise} (${measured})`)
     .join("; ")
   return broken.length > 0 ? `MISSED: ${named}` : `held; bar missed: ${named}`
+}
+
+export const summaryMarkdown = (commandLine: string, done: ReadonlyArray<Summarised>): string =>
+  `${sections(commandLine, done).join("\n\n")}\n`
+
+const sections = (commandLine: string, done: ReadonlyArray<Summarised>): ReadonlyArray<string> => {
+  const all = done.flatMap(({ result }) => (result._tag === "Success" ? [result.success.figures] : []))
+  return [
+    "# Every drill of this desk",
+    ["```sh", commandLine, "```"].join("\n"),
+    ...all.slice(0, 1).map(opening),
+    "## What was answered while it was broken",
+    markdownTable(summaryHead, done.map(summaryCells)),
+    "What was read from the cached views counts as answered. Of reactions: how many were made up for.",
+    "## What it means for 99.98 %",
+    `99.98 % leaves ${budgetMinutes.toFixed(2)} minutes in 30 days and ${budgetMinutesOfYear.toFixed(1)} in a year. Had each of these lasted ${outageMinutes} minutes, answering as it did here, it would have cost these minutes, and a year allows so many of them:`,
+    markdownTable(["broken", "how", ...countedPaths], all.map(budgetCells)),
+    ...longest(all)
+  ]
+}
+
+const opening = ({ machine, perSecond, startedAt }: DrillFigures): string =>
+  `Started ${startedAt} on ${machine}. Load: ${perSecond} requests a second in all. Clients, desk and servers share the machine.`
+
+/** The outage that the desk is made for. */
+const outageMinutes = Duration.toMinutes(Drill.lengthMax)
+
+/** Reactions are late by design and have no rate of their own. */
+const countedPaths = paths.filter((path): path is Exclude<Path, "reactions"> => path !== "reactions")
+
+const budgetCells = (figures: DrillFigures): ReadonlyArray<string> => [
+  ...[figures.dependency, figures.fault],
+  ...countedPaths.map((path) => {
+    const lost = outageMinutes * (1 - figures.paths[path].outage.availability)
+    return lost === 0 ? "nothing" : `${lost.toFixed(2)}; ${affordable(lost)} a year`
+  })
+]
+
+/** What one real outage came to, path by path: of the drill that lasted longest. */
+const longest = (all: ReadonlyArray<DrillFigures>): ReadonlyArray<string> => {
+  const [first, ...others] = all
+  if (first === undefined) return []
+  const long = others.reduce((most, one) => (one.seconds.outage > most.seconds.outage ? one : most), first)
+  return [
+    `## The longest: ${long.dependency} away for ${long.seconds.outage.toFixed(0)} s (${long.fault})`,
+    costList(long)
+  ]
 }
