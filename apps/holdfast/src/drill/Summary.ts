@@ -52,7 +52,7 @@ const sections = (commandLine: string, done: ReadonlyArray<Summarised>): Readonl
     markdownTable(summaryHead, done.map(summaryCells)),
     "What was read from the cached views counts as answered. Of reactions: how many were made up for.",
     "## What it means for 99.98 %",
-    `99.98 % leaves ${budgetMinutes.toFixed(2)} minutes in 30 days and ${budgetMinutesOfYear.toFixed(1)} in a year. Had each of these lasted ${outageMinutes} minutes, answering as it did here, it would have cost these minutes, and a year allows so many of them:`,
+    `99.98 % leaves ${budgetMinutes.toFixed(2)} minutes in 30 days and ${budgetMinutesOfYear.toFixed(1)} in a year. Had each of these lasted ${outageMinutes} minutes, answering as it did here while it lasted and in its recovery, it would have cost these minutes, and a year allows so many of them:`,
     markdownTable(["broken", "how", ...countedPaths], all.map(budgetCells)),
     ...longest(all)
   ]
@@ -70,7 +70,9 @@ const countedPaths = paths.filter((path): path is Exclude<Path, "reactions"> => 
 const budgetCells = (figures: DrillFigures): ReadonlyArray<string> => [
   ...[figures.dependency, figures.fault],
   ...countedPaths.map((path) => {
-    const lost = outageMinutes * (1 - figures.paths[path].outage.availability)
+    const { outage, recovery } = figures.paths[path]
+    const afterwards = figures.seconds.recovery / 60
+    const lost = outageMinutes * (1 - outage.availability) + afterwards * (1 - recovery.availability)
     return lost === 0 ? "nothing" : `${lost.toFixed(2)}; ${affordable(lost)} a year`
   })
 ]
