@@ -122,6 +122,7 @@ class Line {
   }
 }
 
+// What a command is told whose page went away meanwhile.
 const falseWhileLeaving = (error: Error): boolean => {
   if (/navigated|context/i.test(error.message)) return false
   throw error
@@ -238,8 +239,9 @@ export class Page {
       type: text === undefined || control ? "rawKeyDown" : "keyDown",
       ...known,
       ...(text === undefined || control ? {} : { text })
-    })
-    await this.send("Input.dispatchKeyEvent", { type: "keyUp", ...known })
+    }).catch(falseWhileLeaving)
+    // A key that leaves the page is let go when that page may be gone already.
+    await this.send("Input.dispatchKeyEvent", { type: "keyUp", ...known }).catch(falseWhileLeaving)
   }
 
   /** Presses Tab until this element has the focus, as somebody without a pointer does. */
