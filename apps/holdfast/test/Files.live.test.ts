@@ -9,7 +9,16 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { expect, layer } from "@effect/vitest"
 import * as HandleCommand from "@holdfast/commands/HandleCommand"
 import { RecordFileStages, RegisterFile, StageOutcome } from "@holdfast/contracts/attachment/Commands"
-import { CommandId, CorrelationId, FileId, PrincipalId, Sha256, TicketId } from "@holdfast/contracts/Ids"
+import {
+  CommandId,
+  CorrelationId,
+  FileId,
+  PrincipalId,
+  Sha256,
+  StreamId,
+  StreamVersion,
+  TicketId
+} from "@holdfast/contracts/Ids"
 import type { Principal } from "@holdfast/contracts/Principal"
 import { CommandBus } from "@holdfast/contracts/wire/CommandBus"
 import * as ClientPostgres from "@holdfast/database/ClientPostgres"
@@ -112,9 +121,10 @@ const ticketId = TicketId.make(randomUUIDv7())
 
 const sha256Of = (text: string) => Sha256.make(createHash("sha256").update(text).digest("hex"))
 
-/** Registered, and taken through these stages. */
+/** Registered, and taken through these stages; the log shows all of it. */
 const file = Effect.fnUntraced(function* (text: string, ...outcomes: ReadonlyArray<StageOutcome>) {
   const bus = yield* CommandBus
+  const log = yield* EventLog
   const fileId = FileId.make(randomUUIDv7())
   const meta = () => ({
     commandId: CommandId.make(randomUUIDv7()),
@@ -123,13 +133,21 @@ const file = Effect.fnUntraced(function* (text: string, ...outcomes: ReadonlyArr
   const issue = (command: Parameters<typeof bus.execute>[0]["command"]) =>
     bus.execute({ principal: fileWorker, meta: meta(), command, causationId: Option.none() })
   const facts = { name: `${text}.txt`, sizeBytes: text.length, declaredType: "text/plain", ticketId }
-  yield* issue(RegisterFile.command.make({ fileId, sha256: sha256Of(text), ownerId: fileWorker.id, ...facts }))
+  let last = yield* issue(
+    RegisterFile.command.make({ fileId, sha256: sha256Of(text), ownerId: fileWorker.id, ...facts })
+  )
   const stages = ["identify", "scan", "convert", "release"] as const
   for (const [index, outcome] of outcomes.entries()) {
     const stage = stages[index]
     if (stage === undefined) break
-    yield* issue(RecordFileStages.command.make({ fileId, stages: [{ stage, durationMs: 7, outcome, tool }] }))
+    last = yield* issue(RecordFileStages.command.make({ fileId, stages: [{ stage, durationMs: 7, outcome, tool }] }))
   }
+  yield* log
+    .readStream(StreamId.make(fileId), StreamVersion.make(last.version - 1))
+    .pipe(
+      Effect.repeat({ schedule: Schedule.spaced("20 millis"), until: (shown) => shown.length > 0 }),
+      Effect.timeout("60 seconds")
+    )
   return fileId
 })
 
