@@ -154,7 +154,9 @@ export const Consumer = {
   /** Attempts before the event is parked with the later ones of its stream. */
   attemptsMax: 6,
   backoffMin: Duration.millis(100),
-  backoffMax: Duration.seconds(10)
+  backoffMax: Duration.seconds(10),
+  /** Between attempts that our own guard refuses: they cost nobody anything, and views must be current soon after the database is back. */
+  unsentBackoffMax: Duration.seconds(1)
 } as const
 
 /** Background work that ended and is started again. */

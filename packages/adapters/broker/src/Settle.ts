@@ -41,7 +41,7 @@ const pauseAfter = Effect.fnUntraced(function* (outcome: Outcome, attempt: numbe
   const wasSent = outcome._tag !== "Away" || !unsent.has(outcome.error.reason)
   const isWithin = !wasSent || budget.take(yield* Clock.currentTimeMillis)
   const min = isWithin ? Limits.backoffMin : Limits.backoffMax
-  return yield* backoff(attempt, min, Limits.backoffMax)
+  return yield* backoff(attempt, min, wasSent ? Limits.backoffMax : Limits.unsentBackoffMax)
 })
 
 const park = Effect.fnUntraced(function* <R>(

@@ -101,6 +101,19 @@ describe("runConsumer", () => {
     })
   )
 
+  it.effect("asks again soon, however long it lasted, when it was our own guard that refused", () =>
+    Effect.gen(function* () {
+      let isAway = true
+      const refusal = away("database", "breaker_open")
+      const { broker, handled } = yield* start(() => (isAway ? Effect.fail(refusal) : Effect.void))
+      broker.publish(sequence("a"))
+      yield* wait
+      isAway = false
+      yield* TestClock.adjust(Limits.unsentBackoffMax)
+      assert.deepStrictEqual([handled, broker.acknowledged.length], [["a1"], 1])
+    })
+  )
+
   it.effect("parks a poison event at once, with the later ones of its stream and no other", () =>
     Effect.gen(function* () {
       const { broker, handled, parking } = yield* start((one) =>

@@ -7,8 +7,8 @@ import { Unavailable } from "@holdfast/resilience/Unavailable"
 import { Cause, Effect, Layer, Option, Queue, Stream } from "effect"
 import { Broker, type Delivery } from "../src/Broker.ts"
 
-export const away = (dependency: "broker" | "database") =>
-  new Unavailable({ dependency, reason: "unreachable", retryAfterMs: 1, detail: "not there" })
+export const away = (dependency: "broker" | "database", reason: Unavailable["reason"] = "unreachable") =>
+  new Unavailable({ dependency, reason, retryAfterMs: 1, detail: "not there" })
 
 export const makeBrokerDouble = () => {
   const log: Array<Envelope> = []

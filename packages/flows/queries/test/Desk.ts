@@ -38,24 +38,23 @@ export interface Outage {
 
 export const downloads = { key: Redacted.make("k".repeat(32)), publicUrl: "http://files.test" }
 
-/** `asked` counts statements by name. */
-export const startDesk = async (history: ReadonlyArray<Envelope>) => {
+/** `asked` counts statements by name. The read database stands where `behind` ends until it catches up; the cache has all of the history. */
+export const startDesk = async (history: ReadonlyArray<Envelope>, behind: ReadonlyArray<Envelope> = history) => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-queries-"))
   const outage: Outage = { database: false, cache: false }
   const asked: Array<string> = []
   const file = (name: string) =>
     Layer.fresh(CacheEmbedded.layer({ file: join(folder, name) })).pipe(Layer.provide(Health.layer))
+  let catchUp: Effect.Effect<unknown, Unavailable> = Effect.void
   const tables = Layer.effect(
     ReadTables,
-    Effect.map(Cache, (held) => tablesOn(held, history, outage, asked))
-  ).pipe(
-    Layer.provide(
-      Layer.effect(
-        Cache,
-        Effect.tap(Cache, (held) => fill(held, history))
-      ).pipe(Layer.provide(file("live")))
-    )
-  )
+    Effect.gen(function* () {
+      const held = yield* Cache
+      yield* fill(held, behind)
+      catchUp = fill(held, history)
+      return tablesOn(held, history, outage, asked)
+    })
+  ).pipe(Layer.provide(file("live")))
   const cache = Layer.effect(
     Cache,
     Effect.map(
@@ -81,7 +80,7 @@ export const startDesk = async (history: ReadonlyArray<Envelope>) => {
     await runtime.dispose()
     rmSync(folder, { recursive: true, force: true })
   }
-  return { ask, execute, outage, asked, stop, executor }
+  return { ask, execute, outage, asked, catchUp: () => Effect.runPromise(catchUp), stop, executor }
 }
 
 const noWords = { public: [], internal: [] }
@@ -142,6 +141,7 @@ const tablesOn = (
   asked: Array<string>
 ): ReadTables["Service"] => {
   const reads = CachedReads.make(held)
+  const position = history.at(-1)?.position ?? 0
   const counted = <A>(name: string, read: Effect.Effect<A, Unavailable>) =>
     Effect.suspend(() => {
       asked.push(name)
@@ -155,9 +155,9 @@ const tablesOn = (
     ticketsShowingFile: (fileId, requesterId) =>
       counted("ticketsShowingFile", reads.ticketsShowingFile(fileId, requesterId)),
     search: (request) => counted("search", reads.search(request)),
-    volume: () => counted("volume", Effect.succeed({ value: [], position: 1, asOfMs: 1 })),
+    volume: () => counted("volume", Effect.succeed({ value: [], position, asOfMs: 1 })),
     notifications: (request) =>
-      counted("notifications", Effect.succeed({ value: notificationsFrom(history, request), position: 1, asOfMs: 1 }))
+      counted("notifications", Effect.succeed({ value: notificationsFrom(history, request), position, asOfMs: 1 }))
   }
 }
 

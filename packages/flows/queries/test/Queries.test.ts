@@ -249,6 +249,38 @@ describe("an answer", () => {
     expect(data.ticket.subject).toBe("The printer is on fire")
   })
 
+  it("never goes back behind what was shown while the read database was away", async () => {
+    const past = new History()
+    const id = past.open(ada, "old")
+    const behind = [...past.envelopes]
+    past.issue(ada, { _tag: "AddNote", ticketId: id, body: "new" })
+    const late = await startDesk(past.envelopes, behind)
+    const source = async () => {
+      const { data, extensions } = await late.ask(ada, `{ ticket(id: "${id}") { version } }`)
+      return [extensions.freshness.source, data.ticket.version]
+    }
+    const seen: Array<unknown> = [await source()]
+    late.outage.database = true
+    seen.push(await source())
+    late.outage.database = false
+    seen.push(await source())
+    late.outage.cache = true
+    seen.push(await source())
+    late.outage.cache = false
+    await late.catchUp()
+    seen.push(await source())
+    await late.stop()
+    const [before, now] = [behind.length, past.envelopes.length]
+    expect(seen).toEqual([
+      ["live", before],
+      ["cached", now],
+      ["cached", now],
+      // With no other answer to be had, an old one is better than none, and says where it stands.
+      ["live", before],
+      ["live", now]
+    ])
+  })
+
   it("does not take what the cache does not hold for what does not exist", async () => {
     desk.outage.database = true
     const { data, errors } = await desk.ask(ada, `{ ticket(id: "01900000-0000-7000-8000-ffffffffffff") { id } }`)
